@@ -1,0 +1,178 @@
+"""Run check suites with Great Expectations and show them as Dagster asset checks.
+
+Great Expectations swallows errors: an expectation that could not be evaluated looks like one that failed. The two
+are told apart here, and a table that could not be evaluated never passes.
+https://docs.greatexpectations.io/docs/reference/
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from lens_assets.checks.suite import Suite
+from lens_assets.partitions import partitions_definition
+from lens_assets.resources.lake import LakeResource
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lens_assets.assets.execution import Lineage
+    from lens_assets.campaign.campaign import Campaign
+
+SUITE_MODULES = (
+    "catalogs",
+    "survey_simulated",
+    "survey",
+    "sampling",
+    "sampling_positives",
+    "cutouts",
+    "detector",
+    "realism",
+    "injection",
+    "selection_function",
+    "audit",
+)
+CHECK_NAME = "expectations"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One expectation on one table: what was expected, what was seen, and whether it could be evaluated."""
+
+    expectation: str
+    column: str
+    expected: str
+    observed: str
+    passed: bool
+    error: str = ""
+
+
+def load_suites() -> dict[str, Suite]:
+    """Return every suite by name."""
+    suites: dict[str, Suite] = {}
+    for name in SUITE_MODULES:
+        suites |= importlib.import_module(f"lens_assets.checks.suites.{name}").SUITES
+    return suites
+
+
+def validate(frame: pd.DataFrame, suite: Suite, campaign: Campaign) -> list[Outcome]:
+    """Evaluate a suite on a table and return one outcome an expectation."""
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    import great_expectations as gx
+    import great_expectations.expectations as expectations
+
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
+    gx_context = gx.get_context(mode="ephemeral")
+    gx_context.variables.progress_bars = {"globally": False}
+    source = gx_context.data_sources.add_pandas("frame").add_dataframe_asset(suite.asset.replace("/", "_"))
+    batch = source.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": frame})
+    wanted = [getattr(expectations, _class_name(name))(**arguments) for name, arguments in suite.expectations(campaign)]
+    result = batch.validate(gx.ExpectationSuite(name=suite.asset.replace("/", "_"), expectations=wanted))
+    return [_outcome(item) for item in result.results]
+
+
+def _class_name(expectation: str) -> str:
+    return "".join(part.title() for part in expectation.split("_"))
+
+
+def _outcome(item: Any) -> Outcome:
+    arguments = {key: value for key, value in item.expectation_config.kwargs.items() if key != "batch_id"}
+    column = str(arguments.pop("column", ""))
+    seen = {
+        key: value
+        for key, value in (item.result or {}).items()
+        if key in ("observed_value", "unexpected_count", "unexpected_percent", "partial_unexpected_list")
+    }
+    return Outcome(
+        expectation=item.expectation_config.type,
+        column=column,
+        expected=", ".join(f"{key}={value}" for key, value in arguments.items()),
+        observed=", ".join(f"{key}={value}" for key, value in seen.items()),
+        passed=bool(item.success),
+        error="; ".join(_errors(item.exception_info or {})),
+    )
+
+
+def _errors(info: dict[str, Any]) -> Iterator[str]:
+    details = [info] if "raised_exception" in info else [item for item in info.values() if isinstance(item, dict)]
+    for detail in details:
+        if detail.get("raised_exception"):
+            yield str(detail.get("exception_message"))
+
+
+def asset_checks(lineage: Lineage, reload_campaign: Callable[[], Campaign]) -> list[dg.AssetChecksDefinition]:
+    """Return one asset check a suite whose asset exists in the campaign."""
+    return [
+        _asset_check(lineage, name, suite, reload_campaign)
+        for name, suite in load_suites().items()
+        if suite.asset in lineage.assets
+    ]
+
+
+def _asset_check(
+    lineage: Lineage, name: str, suite: Suite, reload_campaign: Callable[[], Campaign]
+) -> dg.AssetChecksDefinition:
+    asset = lineage.assets[suite.asset]
+    check_name = CHECK_NAME if name == suite.asset else f"{CHECK_NAME}_{name.replace('/', '_')}"
+    scheme = asset.partitions
+
+    @dg.asset_check(  # type: ignore[misc]
+        asset=dg.AssetKey(suite.asset.split("/")),
+        name=check_name,
+        blocking=suite.blocking,
+        description=f"Great Expectations suite of {suite.asset}{f' ({suite.table})' if suite.table else ''}",
+        partitions_def=partitions_definition(lineage.campaign, scheme) if scheme else None,
+    )
+    def check(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
+        campaign = reload_campaign()
+        opened = lake.open(campaign)
+        keys: list[str | None] = list(context.partition_keys) if scheme else [None]
+        file_name = f"{suite.table}.parquet" if suite.table else "table.parquet"
+        outcomes = {key: validate(opened.table(suite.asset, key, name=file_name), suite, campaign) for key in keys}
+        return _result(outcomes, suite)
+
+    return check
+
+
+def _result(outcomes: dict[str | None, list[Outcome]], suite: Suite) -> dg.AssetCheckResult:
+    failed = [(key, item) for key, items in outcomes.items() for item in items if not item.passed]
+    records = [
+        dg.TableRecord(
+            {
+                "partition": key or "",
+                "expectation": item.expectation,
+                "column": item.column,
+                "expected": item.expected,
+                "observed": (f"NOT EVALUATED: {item.error}" if item.error else item.observed)[:300],
+                "passed": item.passed,
+            }
+        )
+        for key, items in _interesting(outcomes)
+        for item in items
+    ]
+    described = "; ".join(
+        f"{item.expectation} on {item.column or 'the table'}{f' in {key}' if key else ''}" for key, item in failed[:6]
+    )
+    return dg.AssetCheckResult(
+        passed=not failed,
+        severity=dg.AssetCheckSeverity[suite.severity],
+        description=f"failed: {described}" if failed else f"{len(next(iter(outcomes.values()), []))} expectations hold",
+        metadata={
+            "expectations": dg.MetadataValue.table(records) if records else "none",
+            "partitions_checked": len(outcomes),
+            "failed": len(failed),
+        },
+    )
+
+
+def _interesting(outcomes: dict[str | None, list[Outcome]]) -> list[tuple[str | None, list[Outcome]]]:
+    """Return the first partition whole and of the others only what failed, so that the table stays readable."""
+    pairs = list(outcomes.items())
+    return pairs[:1] + [(key, [item for item in items if not item.passed]) for key, items in pairs[1:]]
