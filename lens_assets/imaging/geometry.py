@@ -35,8 +35,8 @@ def radius_px(height: int, width: int) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=64)
 def annulus_indices(height: int, width: int, inner_px: float, outer_px: float) -> NDArray[np.int64]:
-    """Return the flat indices of the pixels with inner_px <= radius < outer_px."""
+    """Return the flat indices of the pixels with inner_px <= radius <= outer_px (the published columns' rule)."""
     radius = radius_px(height, width).ravel()
-    indices = np.flatnonzero((radius >= inner_px) & (radius < outer_px))
+    indices = np.flatnonzero((radius >= inner_px) & (radius <= outer_px))
     indices.setflags(write=False)
     return indices

@@ -145,11 +145,11 @@ def measure_ellipse(
     """Return axis ratio and major-axis angle (degrees from +x) of each central object, from the r band.
 
     Second moments under a circular Gaussian weight of width s, with the weight taken out as for a Gaussian
-    object: M_true^-1 = M_measured^-1 - 1/s^2 (e.g. Bernstein and Jarvis 2002, AJ 123, 583, section 3). An
-    object without a measurable shape is returned as round.
+    object (a product of Gaussians adds inverse covariances): M_true^-1 = M_measured^-1 - 1/s^2. An object
+    without a measurable shape is returned as round.
 
     Args:
-        stamps: (N, 3, H, W) sky-subtracted.
+        stamps: (N, B, H, W) sky-subtracted, the second band is r.
     """
     image = np.asarray(stamps)[:, 1].astype(np.float64)
     height, width = image.shape[1:]

@@ -93,7 +93,7 @@ def preprocess(stamps: NDArray[np.floating], spec: PreprocessingSettings) -> NDA
 def sky_statistics(
     stamps: NDArray[np.floating], inner_px: float, outer_px: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return sky level and pixel noise (N, bands) in nanomaggies from the annulus inner_px <= r < outer_px."""
+    """Return sky level and pixel noise (N, bands) in nanomaggies from the annulus inner_px <= r <= outer_px."""
     count, bands, height, width = stamps.shape
     indices = annulus_indices(height, width, inner_px, outer_px)
     values = stamps.reshape(count * bands, height * width)[:, indices]

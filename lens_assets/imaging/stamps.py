@@ -16,7 +16,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-BANDS = ("g", "r", "z")
+from lens_assets.survey.units import BANDS
+
 STAMP_FILE = "stamps.arrow"
 
 
