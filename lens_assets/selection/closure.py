@@ -1,0 +1,168 @@
+"""Closure: does the measured pass rate of injections, carried over to true lenses, predict their true recall?
+
+A true lens has no image without its arc, so both sides count what passes the threshold with the arc in place; the
+host-only cut of the completeness table is not applied here. Injections are carried over by post-stratification
+(Holt & Smith 1979): a true lens is predicted by the injections of its own stratum, the finest of the stated levels
+that holds enough of them. What a level leaves out is averaged over the injections' population.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from lens_assets.selection.rates import LEVELS, BetaPrior
+from lens_assets.sky.randomness import uniform
+
+MINIMUM_STRATUM_TRIALS = 20
+
+
+@dataclass(frozen=True)
+class ClosureResult:
+    """Predicted against true recall.
+
+    `bias` is predicted minus true; its standard error holds the counting noise of both sides. `coverage` has one row
+    a level: how many strata of true lenses fell into the predictive interval, and the p-value of that count.
+    """
+
+    n_lenses: int
+    n_unmatched: int
+    true_recall: float
+    predicted_recall: float
+    bias: float
+    standard_error: float
+    coverage: pd.DataFrame
+    strata: pd.DataFrame
+
+
+def predict_by_stratum(
+    lenses: pd.DataFrame, trials: pd.DataFrame, levels: Sequence[Sequence[str]], minimum_trials: int
+) -> pd.DataFrame:
+    """Return `lenses` with columns stratum, level, stratum_k, stratum_n: who predicts each lens.
+
+    `levels` lists the stratifying columns of both tables, finest first. `trials` has a boolean column `passed`.
+    Lenses that even the coarsest level cannot predict keep level -1 and zero counts.
+    """
+    result = lenses.reset_index(drop=True).assign(stratum="", level=-1, stratum_k=0, stratum_n=0)
+    for number, columns in enumerate(levels):
+        counts = trials.groupby(list(columns))["passed"].agg(["sum", "count"])
+        keys = pd.MultiIndex.from_frame(result[list(columns)]) if len(columns) > 1 else pd.Index(result[columns[0]])
+        matched = counts.reindex(keys).fillna(0).to_numpy(dtype=np.int64)
+        take = (result["level"].to_numpy() < 0) & (matched[:, 1] >= minimum_trials)
+        result.loc[take, "level"] = number
+        result.loc[take, "stratum_k"] = matched[take, 0]
+        result.loc[take, "stratum_n"] = matched[take, 1]
+        names = [f"{number}:{key}" for key in keys]
+        result.loc[take, "stratum"] = np.asarray(names, dtype=object)[take]
+    return result
+
+
+def closure(
+    lenses: pd.DataFrame,
+    trials: pd.DataFrame,
+    levels: Sequence[Sequence[str]],
+    prior: BetaPrior,
+    seed: int,
+    minimum_trials: int = MINIMUM_STRATUM_TRIALS,
+) -> ClosureResult:
+    """Compare the recall of true lenses (boolean column `passed`) with what the trials predict for them."""
+    predicted = predict_by_stratum(lenses, trials, levels, minimum_trials)
+    matched = predicted.loc[predicted["level"] >= 0]
+    n_unmatched = len(predicted) - len(matched)
+    if matched.empty:
+        empty = pd.DataFrame(columns=["level", "n_strata", "n_covered", "coverage", "p_value"])
+        nan = float("nan")
+        return ClosureResult(0, n_unmatched, nan, nan, nan, nan, empty, _strata(matched))
+    strata = _strata(matched)
+    rate = strata["k"] / strata["n"]
+    share = strata["n_lenses"] / len(matched)
+    true_recall, predicted_recall = float(matched["passed"].mean()), float((share * rate).sum())
+    measured_variance = (share**2 * _posterior_variance(strata["k"], strata["n"], prior)).sum()
+    smooth = (strata["k"] + prior[0]) / (strata["n"] + sum(prior))
+    lens_variance = (strata["n_lenses"] * smooth * (1.0 - smooth)).sum() / len(matched) ** 2
+    return ClosureResult(
+        n_lenses=len(matched),
+        n_unmatched=n_unmatched,
+        true_recall=true_recall,
+        predicted_recall=predicted_recall,
+        bias=predicted_recall - true_recall,
+        standard_error=float(np.sqrt(measured_variance + lens_variance)),
+        coverage=coverage_table(strata, prior, seed),
+        strata=strata,
+    )
+
+
+def _strata(matched: pd.DataFrame) -> pd.DataFrame:
+    return (
+        matched.groupby("stratum", sort=True)
+        .agg(
+            level=("level", "first"),
+            k=("stratum_k", "first"),
+            n=("stratum_n", "first"),
+            n_lenses=("passed", "size"),
+            n_passed=("passed", "sum"),
+        )
+        .reset_index()
+    )
+
+
+def _posterior_variance(k: pd.Series, n: pd.Series, prior: BetaPrior) -> pd.Series:
+    return pd.Series(stats.beta.var(k + prior[0], n - k + prior[1]), index=k.index)
+
+
+def coverage_table(strata: pd.DataFrame, prior: BetaPrior, seed: int) -> pd.DataFrame:
+    """Test whether predictive intervals hold as many strata of true lenses as they say.
+
+    Given k of n injections, the number of passing lenses among n_lenses is Beta-binomial. Its randomised probability
+    integral transform is uniform if the prediction is right (Czado, Gneiting & Held 2009), so the central interval
+    of level L holds it with probability exactly L, and the count of covered strata is binomial.
+    """
+    alpha, beta = strata["k"] + prior[0], strata["n"] - strata["k"] + prior[1]
+    size, count = strata["n_lenses"], strata["n_passed"]
+    below = stats.betabinom.cdf(count - 1, size, alpha, beta)
+    at = stats.betabinom.pmf(count, size, alpha, beta)
+    transform = below + uniform(seed, list(strata["stratum"]), "closure-pit") * at
+    rows = []
+    for level in LEVELS:
+        covered = int((np.abs(transform - 0.5) < level / 2.0).sum())
+        test = stats.binomtest(covered, len(strata), level)
+        rows.append(
+            {
+                "level": level,
+                "n_strata": len(strata),
+                "n_covered": covered,
+                "coverage": covered / len(strata),
+                "p_value": float(test.pvalue),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def closure_verdict(
+    result: ClosureResult, minimum_lenses: int, maximum_bias: float, significance: float
+) -> tuple[str, str]:
+    """Return (PASS, FAIL or NOT-EVALUATED, why).
+
+    A standard error above the tolerance cannot confirm closure, and neither can too few lenses: NOT-EVALUATED.
+    """
+    if result.n_lenses < minimum_lenses:
+        return "NOT-EVALUATED", f"{result.n_lenses} true lenses inside the grid, expected at least {minimum_lenses}"
+    words = f"bias {result.bias:+.3f} +- {result.standard_error:.3f} on {result.n_lenses} lenses"
+    if result.standard_error > maximum_bias:
+        return "NOT-EVALUATED", f"{words}: too uncertain to test |bias| <= {maximum_bias}"
+    if abs(result.bias) > maximum_bias:
+        return "FAIL", f"{words}, expected |bias| <= {maximum_bias}"
+    short = result.coverage.loc[
+        (result.coverage["p_value"] < significance) & (result.coverage["coverage"] < result.coverage["level"])
+    ]
+    if len(short):
+        row = short.iloc[0]
+        return "FAIL", (
+            f"{words}; the {row['level']:.0%} intervals hold {row['n_covered']:.0f} of {row['n_strata']:.0f} strata "
+            f"(p = {row['p_value']:.2g}, expected above {significance})"
+        )
+    return "PASS", f"{words}, within {maximum_bias}; intervals cover as they say"

@@ -1,0 +1,78 @@
+"""The evidence of the release gate, one row a condition, each with what was found and what was asked."""
+
+from __future__ import annotations
+
+import pandas as pd
+from scipy import stats
+
+ROW_COLUMNS = ("condition", "found", "expected", "verdict", "gates", "reason")
+
+
+def evidence(condition: str, found: str, expected: str, verdict: str, gates: bool = True, reason: str = "") -> dict[str, object]:
+    """Return one row of evidence; `verdict` is PASS, FAIL, WARN or NOT-EVALUATED."""
+    return {
+        "condition": condition,
+        "found": found,
+        "expected": expected,
+        "verdict": verdict,
+        "gates": gates,
+        "reason": reason,
+    }
+
+
+def region_agreement(trials: pd.DataFrame, detected: pd.Series) -> tuple[pd.DataFrame, float]:
+    """Test whether sky regions agree on the completeness at equal Einstein radius and conditions.
+
+    A host's injections share its fate, so the unit is the host: its excess is the mean of detected minus the pooled
+    rate of the injection's own cell. Regions are compared by the Kruskal-Wallis test on hosts, which assumes no
+    distribution. Returns (one row a region, p-value; NaN with fewer than two regions of 5 hosts).
+    """
+    cell = ["theta_e_bin", "psf_bin", "depth_bin"]
+    frame = trials[[*cell, "galaxy_id", "region_id"]].assign(detected=detected.astype(float))
+    frame["expected"] = frame.groupby(cell)["detected"].transform("mean")
+    frame["excess"] = frame["detected"] - frame["expected"]
+    hosts = frame.groupby(["region_id", "galaxy_id"])["excess"].mean().reset_index()
+    regions = (
+        frame.groupby("region_id")
+        .agg(n=("detected", "size"), n_hosts=("galaxy_id", "nunique"), completeness=("detected", "mean"), expected=("expected", "mean"))
+        .reset_index()
+    )
+    samples = [group["excess"].to_numpy() for _, group in hosts.groupby("region_id") if len(group) >= 5]
+    if len(samples) < 2 or hosts["excess"].nunique() < 2:
+        return regions, float("nan")
+    return regions, float(stats.kruskal(*samples).pvalue)
+
+
+def region_evidence(p_value: float, minimum: float, detector: str) -> dict[str, object]:
+    """Return the row on stability over sky regions."""
+    verdict = "NOT-EVALUATED" if pd.isna(p_value) else "PASS" if p_value >= minimum else "FAIL"
+    return evidence(
+        f"regions agree ({detector})", f"p = {p_value:.3g}", f"p >= {minimum}", verdict,
+        reason="needs two regions of 5 hosts" if pd.isna(p_value) else "",
+    )
+
+
+def sensitivity_evidence(report: pd.DataFrame, accepted: tuple[str, ...], reason: str) -> list[dict[str, object]]:
+    """Return one row a (detector, variant) of a sensitivity report; accepted variants warn instead of failing."""
+    rows = []
+    for row in report.itertuples(index=False):
+        unstable = row.verdict == "UNSTABLE"
+        verdict = {"STABLE": "PASS", "UNSTABLE": "FAIL"}.get(str(row.verdict), "NOT-EVALUATED")
+        waived = row.variant in accepted
+        rows.append(
+            evidence(
+                f"stable under {row.variant} ({row.detector})",
+                f"shift {row.shift:+.3f} [{row.shift_lower_95:+.3f}, {row.shift_upper_95:+.3f}]",
+                f"|shift| <= {row.maximum_shift}",
+                "WARN" if waived and unstable else verdict,
+                gates=not waived,
+                reason=reason if waived else "",
+            )
+        )
+    return rows
+
+
+def artefact_evidence(share: float, n_top: int, maximum: float, detector: str) -> dict[str, object]:
+    """Return the row on what fills the top of the deployment sample's list."""
+    verdict = "NOT-EVALUATED" if n_top == 0 else "PASS" if share <= maximum else "FAIL"
+    return evidence(f"top candidates are not artefacts ({detector})", f"{share:.2f} of {n_top}", f"<= {maximum}", verdict)
