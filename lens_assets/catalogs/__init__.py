@@ -1,0 +1,1 @@
+"""Catalogs of lenses and contaminants: reading, roles, identities and the match to the survey."""
