@@ -1,0 +1,176 @@
+"""Settings of the injections: hosts, priors of lens and source, renderer and noise, and how the plan is filled.
+
+Angles are degrees East of North; radii are product averages of the axes; magnitudes are AB.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from lens_assets.campaign.base import Settings, setting
+
+
+class RangeSettings(Settings):
+    """A uniform (or, where it says so, log-uniform) prior."""
+
+    minimum: float = setting("lower end", "unit of the quantity")
+    maximum: float = setting("upper end, not below the lower", "unit of the quantity")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> RangeSettings:
+        if self.maximum < self.minimum:
+            raise ValueError(f"maximum: expected at least minimum {self.minimum}, got {self.maximum}")
+        return self
+
+
+class NormalSettings(Settings):
+    """A normal prior."""
+
+    mean: float = setting("mean", "unit of the quantity")
+    sigma: float = setting("standard deviation", "unit of the quantity", gt=0)
+
+
+class LensPriorSettings(Settings):
+    """The deflector. Its Einstein radius is uniform within the grid's bin and has no setting here."""
+
+    axis_ratio_mode: Literal["uniform", "host"] = setting("q uniform, or normal about the host's b/a and truncated")
+    axis_ratio: RangeSettings = setting("range of the mass axis ratio q")
+    axis_ratio_host_sigma: float = setting("scatter of q about the host's b/a in mode host", gt=0, le=1)
+    angle_mode: Literal["uniform", "host"] = setting("position angle uniform, or normal about the host's")
+    angle_host_sigma_deg: float = setting("scatter about the host's angle in mode host", "deg", gt=0, le=90)
+    shear_sigma: float = setting("standard deviation of each component of the external shear", gt=0, le=0.3)
+    centre_sigma_arcsec: float = setting("standard deviation of the lens centre about the host, per axis", "arcsec", gt=0, le=1)
+
+
+class SourcePositionSettings(Settings):
+    """Where the source lies behind the lens, uniform per unit area of the source plane within the stated region."""
+
+    mode: Literal["range", "caustic", "centred"] = setting(
+        "range: ring of beta/theta_E; caustic: the multiply imaged region; centred: on the lens"
+    )
+    beta_over_theta_e: RangeSettings = setting("range of source offset over Einstein radius in mode range")
+
+    @model_validator(mode="after")
+    def _sensible(self) -> SourcePositionSettings:
+        if self.beta_over_theta_e.minimum < 0 or self.beta_over_theta_e.maximum > 3:
+            raise ValueError("beta_over_theta_e: expected 0 <= minimum and maximum <= 3")
+        if self.mode == "range" and self.beta_over_theta_e.maximum <= self.beta_over_theta_e.minimum:
+            raise ValueError("beta_over_theta_e: expected maximum > minimum in mode range")
+        return self
+
+
+class ClumpSettings(Settings):
+    """Star-forming clumps: part of a source's light in small exponential knots within its half-light ellipse."""
+
+    probability: float = setting("chance that a source is clumpy", ge=0, le=1)
+    maximum_count: int = setting("largest number of clumps; uniform from 1", ge=1, le=8)
+    flux_fraction: RangeSettings = setting("share of the source's flux in its clumps")
+    radius_fraction: float = setting("half-light radius of a clump over the source's", gt=0.02, le=1)
+
+    @model_validator(mode="after")
+    def _fraction(self) -> ClumpSettings:
+        if self.flux_fraction.minimum < 0 or self.flux_fraction.maximum > 1:
+            raise ValueError("flux_fraction: expected a range within [0, 1]")
+        return self
+
+
+class SourcePriorSettings(Settings):
+    """The source, unlensed and as observed (colours are observed, not rest frame)."""
+
+    mag_r: RangeSettings = setting("unlensed total r magnitude, before the calibrated shift", "AB mag")
+    g_minus_r: NormalSettings = setting("observed g - r", "mag")
+    r_minus_z: NormalSettings = setting("observed r - z", "mag")
+    half_light_radius_arcsec: RangeSettings = setting("half-light radius, log-uniform", "arcsec")
+    sersic_index: RangeSettings = setting("Sersic index")
+    axis_ratio: RangeSettings = setting("axis ratio of the source")
+    position: SourcePositionSettings = setting("source position")
+    clumps: ClumpSettings = setting("clumps")
+
+    @model_validator(mode="after")
+    def _physical(self) -> SourcePriorSettings:
+        limits = (
+            ("mag_r", self.mag_r, 10.0, 32.0),
+            ("half_light_radius_arcsec", self.half_light_radius_arcsec, 0.01, 3.0),
+            ("sersic_index", self.sersic_index, 0.3, 6.0),
+            ("axis_ratio", self.axis_ratio, 0.05, 1.0),
+        )
+        for name, prior, lowest, highest in limits:
+            if prior.minimum < lowest or prior.maximum > highest:
+                raise ValueError(
+                    f"{name}: expected a range within [{lowest}, {highest}], got [{prior.minimum}, {prior.maximum}]"
+                )
+        return self
+
+
+class BrightnessSettings(Settings):
+    """How the one campaign-wide shift of the source magnitudes is set. It never depends on a host."""
+
+    calibration: Literal["fitted", "pinned"] = setting("fitted to the calibration anchors, or pinned to a value")
+    pinned_shift_mag: float = setting("shift of the source magnitudes when pinned", "mag", ge=-4, le=4)
+    fitted_shift_mag: RangeSettings = setting("range searched when fitted", "mag")
+
+
+class RendererSettings(Settings):
+    """How arcs become pixels."""
+
+    stamp_pixels: int = setting("side of a stamp, odd", "px", ge=21, le=501)
+    ray_tolerance: float = setting("integration error allowed in a pixel, share of the unlensed flux", gt=0, le=1e-2)
+    psf_moffat_beta: Literal[2.5, 3.5, 4.5] = setting("exponent of the Moffat PSF")
+    psf_fwhm_scale: float = setting("multiplies each band's PSFSIZE; 1 unless a PSF error is studied", gt=0.2, le=3)
+    psf_includes_pixel: bool = setting("PSFSIZE describes stars in pixels, so pixels are not convolved again")
+    batch_stamps: int = setting("stamps rendered together; changes speed and memory, not bytes", ge=1, le=2048)
+
+    @model_validator(mode="after")
+    def _odd(self) -> RendererSettings:
+        if self.stamp_pixels % 2 == 0:
+            raise ValueError(f"stamp_pixels: expected an odd number, got {self.stamp_pixels}")
+        return self
+
+
+class SkyBrightnessSettings(Settings):
+    """Night-sky brightness, from which the gain of a stamp is inferred."""
+
+    g: float = setting("sky in g", "AB mag/arcsec^2", ge=15, le=25)
+    r: float = setting("sky in r", "AB mag/arcsec^2", ge=15, le=25)
+    z: float = setting("sky in z", "AB mag/arcsec^2", ge=15, le=25)
+
+
+class NoiseSettings(Settings):
+    """Noise added with the arcs; the host brings its own sky."""
+
+    mode: Literal["none", "source_shot", "source_shot_and_sky"] = setting(
+        "what is added: nothing, photon noise of the arcs, or also a second sky (for studies: counts the sky twice)"
+    )
+    gain_scale: float = setting("multiplies the inferred gain; 1 unless a gain error is studied", gt=0, le=1000)
+    sky_brightness: SkyBrightnessSettings = setting("sky brightness by band", "AB mag/arcsec^2")
+
+
+class HostSettings(Settings):
+    """Which galaxies receive arcs: test-split negatives of one sampling design, weighted back to its population."""
+
+    design: str = setting("sampling design whose negatives are hosts", pattern=r"^[a-z][a-z0-9_]*$")
+    types: tuple[Literal["SER", "DEV", "REX", "EXP"], ...] = setting("Tractor types allowed", min_length=1)
+    mag_z: RangeSettings = setting("range of the host's z magnitude", "AB mag")
+    maximum_uses_per_theta_e_bin: int = setting("most injections of one host in one (theta_E, PSF, depth) cell", ge=1)
+    population: str = setting("whose population the weights describe; printed on the product", min_length=10)
+
+
+class InjectionSettings(Settings):
+    """The stage `injection`."""
+
+    seed: int = setting("seed of every draw of this stage", ge=0)
+    pilot_injections: int = setting("injections of the pilot, over the host population", ge=1, le=1_000_000)
+    hosts: HostSettings = setting("hosts")
+    lens: LensPriorSettings = setting("prior of the deflector")
+    source: SourcePriorSettings = setting("prior of the source")
+    brightness: BrightnessSettings = setting("the campaign-wide magnitude shift")
+    renderer: RendererSettings = setting("renderer")
+    noise: NoiseSettings = setting("noise")
+
+    @model_validator(mode="after")
+    def _axis_ratio(self) -> InjectionSettings:
+        if self.lens.axis_ratio.minimum < 0.2 or self.lens.axis_ratio.maximum > 1.0:
+            raise ValueError("lens.axis_ratio: expected a range within [0.2, 1]")
+        return self
