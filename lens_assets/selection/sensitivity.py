@@ -47,11 +47,11 @@ def shift_row(
     """Return one variant's completeness and its paired shift against the published prior.
 
     Both tables have injection_id, galaxy_id and `detected`. The interval of the shift resamples hosts, which keeps
-    the pairing. UNSTABLE if even the nearer end of the 95% interval is beyond `maximum_shift`, NOT-EVALUATED if the
-    interval straddles it while the shift itself is within, STABLE else.
+    the pairing.
     """
-    columns = ["injection_id", "galaxy_id", "detected"]
-    pairs = baseline[columns].merge(altered[columns[::2]], on="injection_id", suffixes=("", "_altered"))
+    pairs = baseline[["injection_id", "galaxy_id", "detected"]].merge(
+        altered[["injection_id", "detected"]], on="injection_id", suffixes=("", "_altered")
+    )
     difference = pairs["detected_altered"].astype(float) - pairs["detected"].astype(float)
     rng = generator(seed, variant, "sensitivity-bootstrap")
     estimate = cluster_bootstrap_rate(difference, pairs["galaxy_id"], rng, resamples=resamples)
@@ -69,9 +69,7 @@ def shift_row(
 
 
 def stability(shift: float, lower: float, upper: float, maximum_shift: float) -> str:
-    """Return STABLE, UNSTABLE or NOT-EVALUATED for a shift with its interval and the largest one allowed."""
+    """Return UNSTABLE where the shift is larger than allowed, NOT-EVALUATED without an interval, STABLE else."""
     if not np.isfinite([shift, lower, upper]).all():
         return "NOT-EVALUATED"
-    if abs(shift) > maximum_shift:
-        return "UNSTABLE"
-    return "STABLE"
+    return "UNSTABLE" if abs(shift) > maximum_shift else "STABLE"
