@@ -25,13 +25,9 @@ def lupton_rgb(
     by f(I)/I where f(I) = asinh(softening I / stretch) / softening, and a pixel that would exceed white
     is scaled down as a whole, which keeps its hue.
 
-    Args:
-        stamps: (N, 3, H, W) fluxes in nanomaggies per pixel, bands in the order g, r, z.
-        stretch_nanomaggies: weighted flux per pixel at which the linear part ends.
-        softening: Lupton's Q; larger shows fainter structure.
-
-    Returns:
-        (N, H, W, 3) RGB bytes (z is red, r green, g blue). Non-finite pixels are shown as black.
+    `stamps` holds nanomaggies per pixel, (N, 3, H, W), bands g, r, z; `stretch_nanomaggies` is the weighted flux
+    per pixel at which the linear part ends, `softening` Lupton's Q (larger shows fainter structure). The result is
+    (N, H, W, 3) with z as red, r as green, g as blue; non-finite pixels are black.
     """
     stamps = np.asarray(stamps, dtype=np.float64)
     if stamps.ndim != 4 or stamps.shape[1] != 3:

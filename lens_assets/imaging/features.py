@@ -7,25 +7,16 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from lens_assets.campaign.base import Settings, setting
+from lens_assets.campaign.stages.features import RegionSettings, VisibilitySettings
 from lens_assets.imaging.geometry import annulus_indices, crop_start, radius_px
 from lens_assets.imaging.host_subtraction import measure_ellipse, subtract_elliptical_profile
 from lens_assets.imaging.preprocessing import sky_statistics
-from lens_assets.imaging.quality import RegionSettings, masked_mean
+from lens_assets.imaging.quality import masked_mean
 from lens_assets.imaging.robust import covered
 from lens_assets.survey.units import BANDS
 
 _CHUNK = 64
 _SECTORS = 8
-
-
-class VisibilitySettings(Settings):
-    """How the visibility of an arc is measured."""
-
-    inner_px: float = setting("inner radius searched for arcs", "pixel", gt=0)
-    outer_px: float = setting("outer radius searched for arcs", "pixel", gt=0)
-    smoothing_sigma_px: float = setting("Gaussian smoothing before the threshold", "pixel", gt=0)
-    threshold_sigma: float = setting("smoothed blue residual counted as arc", "sigma", gt=0)
 
 
 def arc_visibility(
@@ -39,10 +30,7 @@ def arc_visibility(
     smoothed and divided by its own robust scatter in the sky annulus, which includes the correlation of the
     survey's noise. With the pixels of the searched annulus above the threshold as the arc,
     SNR = sum(B) / (sigma_B sqrt(N_arc)) over the unsmoothed pixels. Noise alone gives about 0 to 5, because the
-    pixels are chosen for being bright.
-
-    Args:
-        stamps: (N, 3, H, W), g, r, z, nanomaggies per pixel.
+    pixels are chosen for being bright. `stamps` has shape (N, 3, H, W), g, r, z, nanomaggies per pixel.
     """
     stamps = np.asarray(stamps, dtype=np.float32)
     parts = [

@@ -43,20 +43,15 @@ def subtract_elliptical_profile(
     quantile: float = 0.5,
     ring_width_px: float = 1.0,
 ) -> NDArray[np.float32]:
-    """Return stamps minus a concentric elliptical light profile.
+    """Return stamps minus a concentric elliptical light profile, float32 of the same shape and unit.
 
     In every band the profile is the median (or another quantile) of each elliptical annulus of width
     `ring_width_px`, interpolated linearly in radius. The median ignores an arc that covers less than half
     of its annulus; a complete ring is partly subtracted with the host, which a lower quantile reduces.
 
-    Args:
-        stamps: (N, B, H, W) in any flux unit, target on the central pixel.
-        axis_ratio: minor over major axis in (0, 1], one per stamp or one for all.
-        angle_deg: major axis, degrees counter-clockwise from +x, one per stamp or one for all.
-        quantile: of the pixels of an annulus, in (0, 1).
-
-    Returns:
-        (N, B, H, W) float32 in the same unit; pixels without coverage are 0.
+    `stamps` has shape (N, B, H, W) in any flux unit with the target on the central pixel; `axis_ratio` is minor
+    over major axis in (0, 1] and `angle_deg` the major axis counter-clockwise from +x, one a stamp or one for all.
+    Pixels without coverage enter no profile and come out as 0.
     """
     stamps = np.asarray(stamps, dtype=np.float32)
     if stamps.ndim != 4:
@@ -146,10 +141,7 @@ def measure_ellipse(
 
     Second moments under a circular Gaussian weight of width s, with the weight taken out as for a Gaussian
     object (a product of Gaussians adds inverse covariances): M_true^-1 = M_measured^-1 - 1/s^2. An object
-    without a measurable shape is returned as round.
-
-    Args:
-        stamps: (N, B, H, W) sky-subtracted, the second band is r.
+    without a measurable shape is returned as round. `stamps` (N, B, H, W) are sky-subtracted, the second band is r.
     """
     image = np.asarray(stamps)[:, 1].astype(np.float64)
     height, width = image.shape[1:]

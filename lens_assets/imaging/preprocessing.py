@@ -7,54 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import model_validator
 
-from lens_assets.campaign.base import Settings, setting
+from lens_assets.campaign.preprocessing import PreprocessingSettings
 from lens_assets.imaging.geometry import annulus_indices, crop_start, radius_px
 from lens_assets.imaging.host_subtraction import measure_ellipse, subtract_elliptical_profile
 from lens_assets.imaging.robust import covered, median_and_sigma
 
+__all__ = ["PreprocessingSettings", "preprocess", "preprocessing_digest", "sky_statistics"]
+
 _VERSION = 1  # raised when the same settings would give other pixels
 _CHUNK = 128  # stamps worked on at once: keeps the temporaries in cache
-
-
-class PreprocessingSettings(Settings):
-    """How a stamp in nanomaggies becomes what a detector sees."""
-
-    input_pixels: int = setting("side of the stamps as cut", "pixel", ge=16, le=1024)
-    stamp_pixels: int = setting("side of the central crop that the detector sees", "pixel", ge=16, le=1024)
-    annulus_inner_px: float = setting("inner radius of the sky annulus on the full stamp", "pixel", gt=0)
-    annulus_outer_px: float = setting("outer radius of the sky annulus on the full stamp", "pixel", gt=0)
-    clip: float = setting("largest absolute value kept", "sky sigma", gt=0)
-    asinh_softening: float | None = setting(
-        "linear range of an asinh stretch after clipping; null for none", "sky sigma", gt=0
-    )
-    mask: Literal["none", "core_only", "annulus_only", "residual"] = setting(
-        "what the detector may see: all, only the core, all but the core, or all minus the host"
-    )
-    core_radius_px: float = setting("radius of the core that core_only keeps and annulus_only drops", "pixel", gt=0)
-    arc_radius_px: float = setting(
-        "radius inside which arcs and their host may lie; the sky annulus must begin outside it", "pixel", gt=0
-    )
-
-    @model_validator(mode="after")
-    def _annulus_is_sky(self) -> PreprocessingSettings:
-        if self.stamp_pixels > self.input_pixels:
-            raise ValueError(f"stamp_pixels {self.stamp_pixels} exceeds input_pixels {self.input_pixels}")
-        half = self.input_pixels // 2
-        if not self.arc_radius_px <= self.annulus_inner_px < self.annulus_outer_px <= half:
-            raise ValueError(
-                "expected arc_radius_px <= annulus_inner_px < annulus_outer_px <= input_pixels // 2, got "
-                f"{self.arc_radius_px}, {self.annulus_inner_px}, {self.annulus_outer_px}, {half}: an annulus "
-                "over the host or its arcs would divide by their light (101 px stamps: 32.5 to 45 px)"
-            )
-        if self.core_radius_px >= self.stamp_pixels / 2:
-            raise ValueError(f"core_radius_px {self.core_radius_px} covers the crop of {self.stamp_pixels} px")
-        return self
 
 
 def preprocessing_digest(spec: PreprocessingSettings) -> str:
@@ -64,25 +28,20 @@ def preprocessing_digest(spec: PreprocessingSettings) -> str:
 
 
 def preprocess(stamps: NDArray[np.floating], spec: PreprocessingSettings) -> NDArray[np.float32]:
-    """Return what a detector sees of stamps in nanomaggies.
+    """Return what a detector sees of stamps in nanomaggies: (N, 3, stamp_pixels, stamp_pixels) float32, finite.
+
+    `stamps` has shape (N, 3, input_pixels, input_pixels), bands g, r, z, in nanomaggies per pixel.
 
     Per band: the median of the sky annulus of the full stamp is subtracted and the result divided by
     1.4826 x the median absolute deviation of the same annulus (about the noise of one pixel); then crop, mask, clip
     and the optional stretch softening x asinh(x / softening). Pixels without coverage (exact zero or
     non-finite) enter no statistic and come out as 0. A band whose annulus has no coverage or no spread has
-    no scale and comes out as 0 throughout.
-
-    Args:
-        stamps: (N, 3, input_pixels, input_pixels), bands g, r, z, nanomaggies per pixel.
-
-    Returns:
-        (N, 3, stamp_pixels, stamp_pixels) float32, always finite. Each stamp's result depends on nothing
-        but that stamp and `spec`.
+    no scale and comes out as 0 throughout. Each stamp's result depends on nothing but that stamp and `spec`.
     """
     stamps = np.asarray(stamps)
     expected = (3, spec.input_pixels, spec.input_pixels)
     if stamps.ndim != 4 or stamps.shape[1:] != expected:
-        raise ValueError(f"stamps have shape {stamps.shape}, expected (N, {expected[0]}, {expected[1]}, {expected[2]})")
+        raise ValueError(f"stamps have shape {stamps.shape}, expected (N, {', '.join(map(str, expected))})")
     result = np.empty((len(stamps), 3, spec.stamp_pixels, spec.stamp_pixels), dtype=np.float32)
     for start in range(0, len(stamps), _CHUNK):
         chunk = np.asarray(stamps[start : start + _CHUNK], dtype=np.float32)

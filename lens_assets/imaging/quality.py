@@ -10,35 +10,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lens_assets.campaign.base import Settings, setting
+from lens_assets.campaign.stages.features import QualitySettings, RegionSettings
 from lens_assets.imaging.geometry import annulus_indices, centre_pixel
 from lens_assets.imaging.preprocessing import sky_statistics
 from lens_assets.imaging.robust import covered, row_medians
 from lens_assets.survey.units import BANDS
 
 _CHUNK = 128
-
-
-class RegionSettings(Settings):
-    """Regions of a stamp, radii in pixels about the target."""
-
-    core_radius_px: float = setting("core: radius up to this", "pixel", gt=0)
-    annulus_inner_px: float = setting("arc annulus: inner radius", "pixel", gt=0)
-    annulus_outer_px: float = setting("arc annulus: outer radius", "pixel", gt=0)
-    outer_inner_px: float = setting("outer annulus: inner radius", "pixel", gt=0)
-    outer_outer_px: float = setting("outer annulus: outer radius", "pixel", gt=0)
-    sky_inner_px: float = setting("sky annulus: inner radius", "pixel", gt=0)
-    sky_outer_px: float = setting("sky annulus: outer radius", "pixel", gt=0)
-    central_pixels: int = setting("side of the central square of central_nan_frac", "pixel", ge=1)
-
-
-class QualitySettings(Settings):
-    """What a stamp must satisfy to be used."""
-
-    max_missing_fraction: float = setting("missing pixels of any band, whole stamp", "fraction", ge=0, le=1)
-    max_central_missing_fraction: float = setting("missing pixels, central square, all bands", "fraction", ge=0, le=1)
-    max_core_missing_fraction: float = setting("missing pixels of any band in the core", "fraction", ge=0, le=1)
-    clip_sigma: float = setting("clip_frac_r counts pixels farther than this from the sky", "sky sigma", gt=0)
 
 
 def missing_pixels(stamps: NDArray[np.floating]) -> NDArray[np.bool_]:
