@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from lens_assets.assets.execution import PRESENTATION_FILE, GateClosed, Lineage, materialise
-from lens_assets.assets.framework import LensAsset, NoGo
+from lens_assets.assets.framework import LensAsset, NoGo, ProgressListener
 from lens_assets.lake.lake import FIGURES_FOLDER, TABLE_FILE, Lake, LakeError
 from lens_assets.lake.record import Record, combined_digest
 from lens_assets.partitions import partitions_definition
@@ -27,6 +27,9 @@ SETTINGS_PREFIX = "settings"
 RECOMPUTE_TAG = "lens_assets/recompute"
 PREVIEW_ROWS = 12
 PREVIEW_COLUMNS = 12
+
+# Listeners of this process, for a progress display; the UI reads the run's log instead.
+progress_listeners: list[ProgressListener] = []
 
 
 def settings_key(stage: str) -> dg.AssetKey:
@@ -96,6 +99,7 @@ def _run(
     records: dict[str, Record] = {}
     for key in keys:
         label = f"{name}/{key}" if key else name
+        _tell(name, key or "", len(records), len(keys))
         try:
             record, computed = materialise(
                 lineage,
@@ -105,6 +109,7 @@ def _run(
                 tracking=tracking.create(lineage.campaign.name),
                 run_id=context.run_id,
                 log=context.log,
+                listener=_tell,
                 recompute=recompute,
             )
         except NoGo as refusal:
@@ -123,6 +128,11 @@ def _run(
         data_version=dg.DataVersion(digest),
         metadata=_metadata(lake, only) if only and not asset.partitions else None,
     )
+
+
+def _tell(asset: str, description: str, done: int, total: int) -> None:
+    for listener in progress_listeners:
+        listener(asset, description, done, total)
 
 
 def _metadata(lake: Lake, record: Record) -> dict[str, Any]:

@@ -1,0 +1,49 @@
+# Everything a user needs: each target sets up .venv first if it is missing or not current.
+PYTHON ?= python3.11
+BIN := .venv/bin
+STAMP := .venv/.current
+
+# glibc otherwise gives large temporaries back to the system on every call; one thread a process keeps results the same.
+export MALLOC_MMAP_THRESHOLD_ = 268435456
+export MALLOC_TRIM_THRESHOLD_ = 1073741824
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+export MKL_NUM_THREADS ?= 1
+
+.PHONY: setup demo test ui bench lint closure clean help
+
+help:
+	@echo "make demo     run the whole lineage on the demo campaign (sets up .venv first)"
+	@echo "make test     run the tests            make lint   ruff, mypy, import contracts"
+	@echo "make ui       Dagster and MLflow UIs   make bench  the benchmark table"
+	@echo "make closure  the simulated campaign that checks completeness against truth"
+	@echo "make setup    only set up .venv        make clean  remove .venv and what the demo wrote"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt deploy/setup.sh
+	@PYTHON="$(PYTHON)" sh deploy/setup.sh
+
+demo: $(STAMP)
+	@$(BIN)/python -m lens_assets.cli --campaign demo run
+
+test: $(STAMP)
+	@$(BIN)/python -m pytest $(PYTEST_ARGUMENTS)
+
+ui: $(STAMP)
+	@$(BIN)/python -m lens_assets.cli --campaign "$(or $(LENS_CAMPAIGN),demo)" ui $(UI_ARGUMENTS)
+
+bench: $(STAMP)
+	@$(BIN)/python -m benchmarks
+
+closure: $(STAMP)
+	@$(BIN)/python -m lens_assets.cli --campaign "$(or $(LENS_CAMPAIGN),demo)" closure
+
+lint: $(STAMP)
+	@$(BIN)/python -m ruff format --check .
+	@$(BIN)/python -m ruff check .
+	@$(BIN)/python -m mypy
+	@$(BIN)/lint-imports
+
+clean:
+	rm -rf .venv .lens .pytest_cache .mypy_cache .ruff_cache .import_linter_cache lens_assets.egg-info

@@ -1,0 +1,203 @@
+"""Materialise a whole campaign through Dagster in one process, resuming where an earlier attempt stopped.
+
+Dagster runs hold one kind of partition, so the lineage is cut into waves of assets that share one; each wave is a
+run with its asset checks. An asset is left out of its wave when the lake holds exactly what would be made and the
+Dagster instance shows it, so a second run is quick and an interrupted one goes on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import dagster as dg
+import psutil
+
+from lens_assets.assets import dagster_bridge
+from lens_assets.assets.execution import Lineage
+from lens_assets.assets.framework import LensAsset
+from lens_assets.automation.sensors import DATA_VERSION_TAG, observations
+from lens_assets.lake.lake import Lake
+
+PID_TAG = "lens_assets/driver_pid"
+RANGE_START_TAG = "dagster/asset_partition_range_start"
+RANGE_END_TAG = "dagster/asset_partition_range_end"
+GATES = ("realism_gate", "release_gate")
+LAST = "audit_report"
+
+
+@dataclass(frozen=True)
+class Wave:
+    """Assets of one partitioning scheme that run together, inputs first."""
+
+    scheme: str | None
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a campaign: the assets that were run and the one that stopped it, if any."""
+
+    ran: tuple[str, ...]
+    failed: tuple[str, ...]
+    message: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything is materialised and no gate stopped the campaign."""
+        return not self.failed
+
+
+def waves(lineage: Lineage) -> list[Wave]:
+    """Cut the lineage into waves. A gate closes its wave, and the audit report is a wave of its own.
+
+    The report is run even after a NO-GO, since it is the page that says why.
+    """
+    remaining = [name for name in lineage.topological() if name != LAST]
+    done: set[str] = set()
+    found: list[Wave] = []
+    while remaining:
+        scheme = lineage.assets[_first_ready(lineage, remaining, done)].partitions
+        names: list[str] = []
+        for name in list(remaining):
+            asset = lineage.assets[name]
+            ready = set(lineage.inputs(asset)) <= done | set(names)
+            if asset.partitions != scheme or not ready:
+                continue
+            names.append(name)
+            remaining.remove(name)
+            if name in GATES:
+                break
+        done |= set(names)
+        found.append(Wave(scheme, tuple(names)))
+    return [*found, *([Wave(None, (LAST,))] if LAST in lineage.assets else [])]
+
+
+def _first_ready(lineage: Lineage, remaining: list[str], done: set[str]) -> str:
+    return next(name for name in remaining if set(lineage.inputs(lineage.assets[name])) <= done)
+
+
+def materialise_campaign(
+    definitions: dg.Definitions,
+    lineage: Lineage,
+    lake: Lake,
+    instance: dg.DagsterInstance,
+    announce: Callable[[Wave, tuple[str, ...]], None],
+    only: Iterable[str] | None = None,
+) -> Outcome:
+    """Run every wave of a campaign; stop below a gate that does not say GO, but render the audit report."""
+    close_orphaned_runs(instance)
+    observe_settings(lineage, instance)
+    wanted = set(only) if only is not None else set(lineage.assets)
+    ran: list[str] = []
+    failed: list[str] = []
+    message = ""
+    for wave in waves(lineage):
+        if failed and wave.names != (LAST,):
+            continue
+        names = _to_run(lineage, lake, instance, wave, wanted)
+        announce(wave, names)
+        if not names:
+            continue
+        result = _execute(definitions, lineage, instance, wave, names)
+        ran += names
+        if not result.success:
+            stopped, message_here = _failure(result)
+            failed += stopped
+            message = message or message_here
+    return Outcome(tuple(ran), tuple(failed), message)
+
+
+def _to_run(
+    lineage: Lineage, lake: Lake, instance: dg.DagsterInstance, wave: Wave, wanted: set[str]
+) -> tuple[str, ...]:
+    """Return the assets of a wave that are not in order, and those below them in the same wave."""
+    chosen: list[str] = []
+    for name in wave.names:
+        asset = lineage.assets[name]
+        below = bool(set(lineage.inputs(asset)) & set(chosen))
+        if name in wanted and (below or not in_order(lineage, lake, instance, asset)):
+            chosen.append(name)
+    return tuple(chosen)
+
+
+def in_order(lineage: Lineage, lake: Lake, instance: dg.DagsterInstance, asset: LensAsset) -> bool:
+    """Say whether every partition is current in the lake and shown, with its digest, by the Dagster instance."""
+    if not all(lineage.is_current(lake, asset, key) for key in lineage.keys(asset)):
+        return False
+    if asset.name in GATES and instance.get_latest_materialization_event(_key(asset.name)) is None:
+        return False
+    return all(_shown(instance, lake, asset.name, key) for key in lineage.keys(asset))
+
+
+def _shown(instance: dg.DagsterInstance, lake: Lake, name: str, key: str | None) -> bool:
+    records = instance.fetch_materializations(
+        dg.AssetRecordsFilter(_key(name), asset_partitions=[key] if key else None), limit=1
+    ).records
+    if not records or records[0].asset_materialization is None:
+        return False
+    shown = records[0].asset_materialization.metadata.get("digest")
+    return shown is not None and shown.value == lake.require(name, key).digest
+
+
+def _key(name: str) -> dg.AssetKey:
+    return dg.AssetKey(name.split("/"))
+
+
+def _execute(
+    definitions: dg.Definitions, lineage: Lineage, instance: dg.DagsterInstance, wave: Wave, names: tuple[str, ...]
+) -> dg.ExecuteInProcessResult:
+    keys = [key for key in lineage.keys(lineage.assets[names[0]]) if key is not None]
+    tags = {PID_TAG: str(os.getpid())}
+    if keys:
+        tags |= {RANGE_START_TAG: keys[0], RANGE_END_TAG: keys[-1]}
+    return dg.materialize(
+        [*(definitions.assets or ()), *(definitions.asset_checks or ())],
+        selection=dg.AssetSelection.assets(*(_key(name) for name in names)),
+        resources=dict(definitions.resources or {}),
+        instance=instance,
+        tags=tags,
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        raise_on_error=False,
+    )
+
+
+def _failure(result: dg.ExecuteInProcessResult) -> tuple[list[str], str]:
+    failures = [event for event in result.all_events if event.is_step_failure]
+    names = [event.step_key or "" for event in failures]
+    errors = [event.step_failure_data.error for event in failures if event.step_failure_data.error is not None]
+    details = [error.cause.message if error.cause and not error.message.strip() else error.message for error in errors]
+    return names or ["run"], "\n".join(detail.strip() for detail in details)
+
+
+def observe_settings(lineage: Lineage, instance: dg.DagsterInstance) -> None:
+    """Report the digest of each YAML that differs from what the instance last saw."""
+    campaign = lineage.campaign
+    changed = []
+    for observation in observations(campaign, sorted(campaign.contents)):
+        records = instance.fetch_observations(
+            dg.AssetRecordsFilter(
+                observation.asset_key, asset_partitions=[observation.partition] if observation.partition else None
+            ),
+            limit=1,
+        ).records
+        last = records[0].asset_observation if records else None
+        if last is None or last.tags.get(DATA_VERSION_TAG) != observation.tags[DATA_VERSION_TAG]:
+            changed.append(observation)
+    for observation in changed:
+        instance.report_runless_asset_event(observation)
+
+
+def close_orphaned_runs(instance: dg.DagsterInstance) -> None:
+    """Mark as failed the runs of drivers that were killed, so that the UI does not show them as running."""
+    started = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.NOT_STARTED]))
+    for run in started:
+        pid = run.tags.get(PID_TAG)
+        if pid is not None and int(pid) != os.getpid() and not psutil.pid_exists(int(pid)):
+            instance.report_run_failed(run, "the process that drove this run was killed")
+
+
+def listen(listener: Callable[[str, str, int, int], None]) -> None:
+    """Send progress of every asset of this process to a listener."""
+    dagster_bridge.progress_listeners.append(listener)

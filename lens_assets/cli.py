@@ -1,0 +1,188 @@
+"""The command line: run a campaign, open the user interfaces, ask for a completeness, check a campaign's settings."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lens_assets.environment import MLFLOW_VARIABLE, PROJECT_ROOT, STATE_VARIABLE, prepare
+
+if TYPE_CHECKING:
+    from lens_assets.assets.execution import Lineage
+    from lens_assets.automation.driver import Outcome
+    from lens_assets.lake.lake import Lake
+
+DAGSTER_PORT = 3000
+MLFLOW_PORT = 5000
+EXIT_INTERRUPTED = 130
+EXIT_NO_GO = 3
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the command line and run one command; return its exit status."""
+    options = _parser().parse_args(arguments)
+    prepare(options.campaign)
+    try:
+        status: int = options.command(options)
+    except KeyboardInterrupt:
+        print("\ninterrupted; what is finished is kept: run the same command again to go on", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except _expected_errors() as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return status
+
+
+def _expected_errors() -> tuple[type[Exception], ...]:
+    from lens_assets.campaign.errors import CampaignError
+    from lens_assets.lake.lake import LakeError
+
+    return (CampaignError, LakeError)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="lens-assets", description=__doc__)
+    parser.add_argument("--campaign", help="name under deploy/campaigns/ or path of a folder (default: demo)")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    run = commands.add_parser("run", help="materialise everything of the campaign that is not current")
+    run.set_defaults(command=_run)
+    ui = commands.add_parser("ui", help="open the Dagster and MLflow user interfaces on loopback")
+    ui.add_argument("--port", type=int, default=DAGSTER_PORT, help=f"port of Dagster (default {DAGSTER_PORT})")
+    ui.add_argument("--mlflow-port", type=int, default=MLFLOW_PORT, help=f"port of MLflow (default {MLFLOW_PORT})")
+    ui.set_defaults(command=_ui)
+    validate = commands.add_parser("validate", help="load and check the campaign's settings")
+    validate.set_defaults(command=_validate)
+    digests = commands.add_parser("digests", help="print every stored partition with its rows and digest")
+    digests.set_defaults(command=_digests)
+    return parser
+
+
+def _open() -> tuple[Lineage, Lake]:
+    from lens_assets.campaign.campaign import load_campaign
+    from lens_assets.definitions import build_lineage
+    from lens_assets.resources.lake import LakeResource
+
+    campaign = load_campaign()
+    return build_lineage(campaign), LakeResource().open(campaign)
+
+
+def _run(options: argparse.Namespace) -> int:
+    del options
+    import dagster as dg
+
+    from lens_assets.automation.driver import materialise_campaign
+    from lens_assets.automation.progress import CampaignProgress
+    from lens_assets.definitions import build_defs
+
+    started = time.monotonic()
+    lineage, lake = _open()
+    print(f"campaign {lineage.campaign.name}: {len(lineage.assets)} assets, lake {lake.root}")
+    with dg.DagsterInstance.get() as instance, CampaignProgress(lineage) as progress:
+        outcome = materialise_campaign(build_defs(), lineage, lake, instance, progress.announce)
+    _print_result(lineage, lake, outcome, time.monotonic() - started)
+    if outcome.complete:
+        return 0
+    print(f"\nstopped at {', '.join(outcome.failed)}:\n{outcome.message}", file=sys.stderr)
+    return EXIT_NO_GO
+
+
+def _print_result(lineage: Lineage, lake: Lake, outcome: Outcome, seconds: float) -> None:
+    from lens_assets.automation.headline import headline
+
+    peak_gib = _peak_memory_gib()
+    print(f"\n{len(outcome.ran)} assets run in {seconds:.0f} s, peak memory {peak_gib:.1f} GiB")
+    for line in headline(lineage, lake):
+        print(line)
+    print("user interfaces: make ui (Dagster and MLflow on 127.0.0.1)")
+
+
+def _peak_memory_gib() -> float:
+    """Return the larger of this process's and its largest child's peak resident memory, in GiB."""
+    kib = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return kib / 1024**2
+
+
+def _validate(options: argparse.Namespace) -> int:
+    del options
+    from lens_assets.campaign.campaign import load_campaign
+
+    campaign = load_campaign()
+    print(f"campaign {campaign.name} is valid: {len(campaign.stages)} stages, {len(campaign.experiments)} experiments")
+    return 0
+
+
+def _digests(options: argparse.Namespace) -> int:
+    del options
+    lineage, lake = _open()
+    for name, asset in lineage.assets.items():
+        for key in lineage.keys(asset):
+            record = lake.record(name, key)
+            label = f"{name}/{key}" if key else name
+            print(f"{label}\t{record.rows if record else 'absent'}\t{record.digest if record else ''}")
+    return 0
+
+
+def _ui(options: argparse.Namespace) -> int:
+    lineage, _ = _open()
+    for name, port in (("Dagster", options.port), ("MLflow", options.mlflow_port)):
+        if _in_use(port):
+            flag = "--port" if name == "Dagster" else "--mlflow-port"
+            print(f"error: port {port} for {name} is in use; stop what uses it or choose another with {flag}", file=sys.stderr)
+            return 2
+    _migrate()
+    workspace = str(PROJECT_ROOT / "workspace.yaml")
+    python = sys.executable
+    commands = [
+        [python, "-m", "dagster_webserver", "-w", workspace, "-h", "127.0.0.1", "-p", str(options.port)],
+        [python, "-m", "dagster._daemon", "run", "-w", workspace],
+        [
+            *(python, "-m", "mlflow", "server", "--backend-store-uri", os.environ[MLFLOW_VARIABLE]),
+            *("--host", "127.0.0.1", "--port", str(options.mlflow_port), "--workers", "1"),
+        ],
+    ]
+    print(f"campaign {lineage.campaign.name}; state in {os.environ[STATE_VARIABLE]}")
+    print(f"Dagster  http://127.0.0.1:{options.port}\nMLflow   http://127.0.0.1:{options.mlflow_port}")
+    print("Ctrl-C stops them", flush=True)
+    return _supervise(commands)
+
+
+def _migrate() -> None:
+    """Create Dagster's and MLflow's databases once, before several processes open them at the same time."""
+    import dagster as dg
+
+    with dg.DagsterInstance.get() as instance:
+        instance.get_runs(limit=1)
+    subprocess.run([sys.executable, "-m", "mlflow", "db", "upgrade", os.environ[MLFLOW_VARIABLE]], check=True, capture_output=True)
+
+
+def _supervise(commands: list[list[str]]) -> int:
+    processes = [subprocess.Popen(command, cwd=PROJECT_ROOT) for command in commands]
+    try:
+        while all(process.poll() is None for process in processes):
+            time.sleep(0.5)
+        ended = next(process for process in processes if process.poll() is not None)
+        print(f"error: {Path(str(ended.args[2])).name} ended with status {ended.returncode}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait(timeout=20)
+
+
+def _in_use(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
