@@ -1,0 +1,1 @@
+"""The lineage, one module a group: thin functions that read inputs, call the domain and return a product."""

@@ -1,0 +1,1 @@
+"""Detectability, false positives and the report."""

@@ -1,0 +1,1 @@
+"""Jobs, sensors, conditions and the driver that runs a whole campaign."""

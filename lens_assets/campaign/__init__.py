@@ -1,0 +1,1 @@
+"""Typed settings of a campaign: load, validate, hash."""

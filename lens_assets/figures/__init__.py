@@ -1,0 +1,1 @@
+"""Every plot of the project: arrays and frames in, figures out."""

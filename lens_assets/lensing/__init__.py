@@ -1,0 +1,1 @@
+"""Mass, light, PSF, renderer, priors and injection."""

@@ -1,0 +1,1 @@
+"""Arc observables, the battery and the verdict."""

@@ -1,0 +1,1 @@
+"""Selection, confuser classes, strata and stratified sampling."""

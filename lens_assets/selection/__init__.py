@@ -1,0 +1,1 @@
+"""The grid, completeness, closure and the released product."""

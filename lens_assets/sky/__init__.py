@@ -1,0 +1,1 @@
+"""HEALPix, splits, cone matching and counter randomness."""

@@ -1,0 +1,1 @@
+"""DR10's formats: schemas, bits, units, sweeps, bricks, coadds, the cutout service."""

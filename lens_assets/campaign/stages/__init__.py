@@ -1,0 +1,1 @@
+"""One module of settings a stage of the campaign."""

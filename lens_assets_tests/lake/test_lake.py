@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lens_assets.lake.lake import Lake, LakeError, table_digest
+from lens_assets.lake.record import Provenance
+
+ONE = Provenance(code_version="1", settings={"splits": "aa"}, upstream={"positives": "bb"})
+TWO = Provenance(code_version="2", settings={"splits": "aa"}, upstream={"positives": "bb"})
+
+
+def table(*values: int) -> pa.Table:
+    return pa.table({"galaxy_id": [str(value) for value in values], "flux_r": [float(value) for value in values]})
+
+
+def test_what_was_written_is_read_back(tmp_path: Path) -> None:
+    lake = Lake(tmp_path, "demo")
+    record = lake.write("positives", "hp04-001", ONE, table=table(1, 2), files={"notes/a.txt": b"hello"})
+    assert lake.arrow("positives", "hp04-001").equals(table(1, 2))
+    assert lake.file("positives", "notes/a.txt", "hp04-001").read_bytes() == b"hello"
+    assert (record.rows, lake.partitions("positives")) == (2, ["hp04-001"])
+
+
+def test_files_given_as_paths_are_moved_into_the_lake(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake", "demo")
+    source = lake.scratch() / "stamps.arrow"
+    source.write_bytes(b"pixels")
+    lake.write("cutouts", None, ONE, table=None, files={"stamps.arrow": source})
+    assert lake.file("cutouts", "stamps.arrow").read_bytes() == b"pixels"
+    assert not source.exists()
+
+
+def test_a_writer_that_dies_leaves_the_former_content_visible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake = Lake(tmp_path, "demo")
+    before = lake.write("positives", None, ONE, table=table(1))
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lake, "_put", die)
+    with pytest.raises(KeyboardInterrupt):
+        lake.write("positives", None, TWO, table=table(1, 2, 3))
+    assert Lake(tmp_path, "demo").require("positives") == before
+    assert lake.arrow("positives").equals(table(1))
+
+
+def test_a_full_disk_is_named_and_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake = Lake(tmp_path, "demo")
+    lake.write("positives", None, ONE, table=table(1))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(lake, "_store", full)
+    with pytest.raises(LakeError, match="positives could not be written .* the disk is full"):
+        lake.write("positives", None, TWO, table=table(2))
+    assert lake.arrow("positives").equals(table(1))
+
+
+def test_another_campaigns_lake_is_refused_and_untouched(tmp_path: Path) -> None:
+    Lake(tmp_path, "demo").write("positives", None, ONE, table=table(1))
+    before = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*"))
+    with pytest.raises(LakeError, match="written by campaign 'demo', not 'dr10'.*LENS_LAKE"):
+        Lake(tmp_path, "dr10")
+    assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*")) == before
+
+
+def test_a_truncated_table_is_refused_by_name(tmp_path: Path) -> None:
+    lake = Lake(tmp_path, "demo")
+    lake.write("positives", None, ONE, table=table(1, 2, 3))
+    path = Path(lake.table_path("positives"))
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(LakeError, match=r"table.parquet: found \d+ bytes, expected \d+"):
+        lake.arrow("positives")
+    assert not lake.is_current("positives", None, ONE)
+
+
+def test_a_missing_column_is_named_with_what_there_is(tmp_path: Path) -> None:
+    lake = Lake(tmp_path, "demo")
+    lake.write("positives", None, ONE, table=table(1))
+    with pytest.raises(LakeError, match="no column mag_z; it holds galaxy_id, flux_r"):
+        lake.table("positives", columns=["mag_z"])
+
+
+def test_a_damaged_sidecar_says_what_to_do(tmp_path: Path) -> None:
+    lake = Lake(tmp_path, "demo")
+    lake.write("positives", None, ONE, table=table(1))
+    (tmp_path / "positives" / "all" / "_record.json").write_text(json.dumps({"asset": "positives"}))
+    with pytest.raises(LakeError, match="not a readable sidecar.*materialise again"):
+        lake.record("positives")
+
+
+def test_only_the_same_provenance_is_current(tmp_path: Path) -> None:
+    lake = Lake(tmp_path, "demo")
+    lake.write("positives", None, ONE, table=table(1))
+    assert lake.is_current("positives", None, ONE)
+    assert not lake.is_current("positives", None, TWO)
+    assert not lake.is_current("positives", "hp04-001", ONE)
+
+
+def test_writing_again_leaves_one_generation_on_disk(tmp_path: Path) -> None:
+    lake = Lake(tmp_path, "demo")
+    for values in ((1,), (1, 2), (1, 2, 3)):
+        lake.write("positives", None, ONE, table=table(*values))
+    assert len(list(tmp_path.rglob("table.parquet"))) == 1
+    assert lake.arrow("positives").num_rows == 3
+
+
+def test_a_retired_asset_leaves_no_bytes(tmp_path: Path) -> None:
+    lake = Lake(tmp_path, "demo")
+    lake.write("completeness_table", "baseline", ONE, table=table(1))
+    lake.retire("completeness_table")
+    assert lake.record("completeness_table", "baseline") is None
+    assert not (tmp_path / "completeness_table").exists()
+
+
+def test_the_digest_leaves_out_volatile_columns_figures_and_schema_metadata() -> None:
+    frame = pd.DataFrame({"galaxy_id": ["a"], "timestamp": ["2026-01-01"]})
+    later = frame.assign(timestamp="2027-01-01")
+    first, second = (pa.Table.from_pandas(item, preserve_index=False) for item in (frame, later))
+    assert table_digest(first) == table_digest(second)
+    assert table_digest(first) == table_digest(first.replace_schema_metadata({"commit": "abc"}))
+    assert table_digest(first) != table_digest(first.set_column(0, "galaxy_id", pa.array(["b"])))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.floats(allow_nan=True) | st.none(), max_size=20))
+def test_equal_tables_have_equal_digests_however_they_are_chunked(values: list[float | None]) -> None:
+    whole = pa.table({"value": pa.array(values, pa.float64())})
+    chunked = pa.concat_tables([whole.slice(0, len(values) // 2), whole.slice(len(values) // 2)])
+    assert table_digest(whole) == table_digest(chunked)
