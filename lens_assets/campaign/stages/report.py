@@ -9,7 +9,6 @@ class ReportSettings(Settings):
     """The stage `report`."""
 
     title: str = setting("heading of the audit report", min_length=1)
-    design: str = setting("sampling design whose negatives stand for a candidate list")
     top_candidates: int = setting("length of the list whose top is looked at", ge=1, le=100_000)
     gallery_stamps: int = setting("stamps shown in each gallery", ge=1, le=200)
     gallery_stretch_nanomaggies: float = setting("flux at which the colour stretch bends", "nmgy/pixel", gt=0)

@@ -106,12 +106,11 @@ class IntervalSettings(Settings):
 
 
 class ReferenceSettings(Settings):
-    """The point of the grid at which one number is quoted."""
+    """The point of the grid at which one number is quoted, at the audited threshold."""
 
     theta_e_arcsec: float = setting("Einstein radius of the quoted number", "arcsec", gt=0)
     psf_fwhm_arcsec: float = setting("median r-band PSF FWHM of the footprint", "arcsec", gt=0)
     depth_mag: float = setting("median r-band 5-sigma depth of the footprint", "AB mag", gt=15, lt=30)
-    threshold: str = setting("name of the detection threshold of the quoted number and of the release gate")
 
 
 class SensitivityVariant(Settings):

@@ -1,0 +1,128 @@
+"""Plots of the selection function: maps at depth slices, marginals with bands, sensitivity and closure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+AXIS_LABELS = {
+    "theta_e_arcsec": "Einstein radius [arcsec]",
+    "psf_fwhm_arcsec": "PSF FWHM, r [arcsec]",
+    "depth_mag": "5-sigma depth, r [AB mag]",
+}
+_COLOUR = "#1f5a7a"
+_SECOND = "#c0562f"
+_GREY = "#8a8f94"
+
+
+def _canvas(rows: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure as MatplotlibFigure
+
+    figure = MatplotlibFigure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, np.asarray(figure.subplots(rows, columns, squeeze=False))
+
+
+def completeness_maps(table: pd.DataFrame, threshold: str, title: str) -> Figure:
+    """Map C(theta_E, PSF) at each depth; cells with too few injections are hatched and empty cells are grey."""
+    cells = table.loc[table["threshold"] == threshold]
+    depths = np.unique(cells["depth_mag"])
+    theta, psf = np.unique(cells["theta_e_arcsec"]), np.unique(cells["psf_fwhm_arcsec"])
+    figure, axes = _canvas(1, len(depths), 3.6 * len(depths) + 1.0, 3.4)
+    top = max(0.05, float(cells.loc[cells["n"] > 0, "completeness"].max(skipna=True) or 0.0))
+    image = None
+    for axis, depth in zip(axes[0], depths, strict=True):
+        at = cells.loc[cells["depth_mag"] == depth]
+        cube = at.pivot(index="psf_fwhm_arcsec", columns="theta_e_arcsec", values="completeness")
+        supported = at.pivot(index="psf_fwhm_arcsec", columns="theta_e_arcsec", values="supported")
+        axis.set_facecolor("#dddddd")
+        image = axis.pcolormesh(_edges(theta), _edges(psf), cube.to_numpy(), vmin=0.0, vmax=top, cmap="viridis")
+        _hatch(axis, _edges(theta), _edges(psf), ~supported.to_numpy(dtype=bool))
+        axis.set_title(f"depth {depth:.2f} mag", fontsize=10)
+        axis.set_xlabel(AXIS_LABELS["theta_e_arcsec"])
+    axes[0][0].set_ylabel(AXIS_LABELS["psf_fwhm_arcsec"])
+    if image is not None:
+        figure.colorbar(image, ax=list(axes[0]), label="completeness")
+    figure.suptitle(f"{title}, threshold {threshold}; hatched: too few injections or hosts", fontsize=10)
+    return figure
+
+
+def _edges(centres: np.ndarray) -> np.ndarray:
+    half = (centres[1] - centres[0]) / 2.0 if len(centres) > 1 else 0.5
+    return np.append(centres - half, centres[-1] + half)
+
+
+def _hatch(axis: Any, x: np.ndarray, y: np.ndarray, mask: np.ndarray) -> None:
+    from matplotlib.patches import Rectangle
+
+    for row, column in np.argwhere(mask):
+        axis.add_patch(
+            Rectangle(
+                (x[column], y[row]), x[column + 1] - x[column], y[row + 1] - y[row],
+                fill=False, hatch="///", edgecolor=_GREY, linewidth=0.0,
+            )
+        )
+
+
+def marginals(table: pd.DataFrame, thresholds: list[str], title: str) -> Figure:
+    """Draw C along each axis alone, with the 95% Beta interval as bars and the host bootstrap as a band."""
+    figure, axes = _canvas(1, 3, 11.5, 3.5)
+    palette = [_COLOUR, _SECOND, "#4b8b3b", "#7a4fa3", _GREY]
+    for axis, (column, label) in zip(axes[0], AXIS_LABELS.items(), strict=True):
+        for number, threshold in enumerate(thresholds):
+            rows = table.loc[(table["axis"] == column) & (table["threshold"] == threshold) & (table["n"] > 0)]
+            colour = palette[number % len(palette)]
+            axis.fill_between(rows["centre"], rows["host_lower_95"], rows["host_upper_95"], color=colour, alpha=0.15, lw=0)
+            bars = [rows["completeness"] - rows["beta_lower_95"], rows["beta_upper_95"] - rows["completeness"]]
+            axis.errorbar(
+                rows["centre"], rows["completeness"], yerr=np.clip(bars, 0.0, None), color=colour,
+                marker="o", ms=3.5, lw=1.2, capsize=2, label=threshold,
+            )
+        axis.set_xlabel(label)
+        axis.set_ylim(0.0, None)
+        axis.grid(alpha=0.25)
+    axes[0][0].set_ylabel("completeness")
+    axes[0][0].legend(fontsize=8, title="threshold", title_fontsize=8)
+    figure.suptitle(f"{title}: bars 95% Beta, bands 95% bootstrap over hosts; pooled over the plan", fontsize=10)
+    return figure
+
+
+def sensitivity(report: pd.DataFrame, maximum_shift: float) -> Figure:
+    """Draw the paired shift of the mean completeness under each variant, one colour a detector."""
+    detectors = list(dict.fromkeys(report["detector"]))
+    variants = list(dict.fromkeys(report["variant"]))
+    figure, axes = _canvas(1, 1, 7.0, 0.42 * len(variants) + 1.4)
+    axis = axes[0][0]
+    axis.axvspan(-maximum_shift, maximum_shift, color="#e8f0ea", lw=0)
+    axis.axvline(0.0, color=_GREY, lw=0.8)
+    for number, detector in enumerate(detectors):
+        rows = report.loc[report["detector"] == detector].set_index("variant").reindex(variants)
+        height = np.arange(len(variants)) + 0.18 * (number - (len(detectors) - 1) / 2.0)
+        bars = np.clip([rows["shift"] - rows["shift_lower_95"], rows["shift_upper_95"] - rows["shift"]], 0.0, None)
+        axis.errorbar(rows["shift"], height, xerr=bars, fmt="o", ms=4, capsize=2, label=detector)
+    axis.set_yticks(range(len(variants)), variants)
+    axis.invert_yaxis()
+    axis.set_xlabel("shift of the mean completeness (95%, hosts resampled); shaded: allowed")
+    axis.legend(fontsize=8)
+    return figure
+
+
+def closure(strata: pd.DataFrame, title: str) -> Figure:
+    """Draw predicted against true pass rate of each stratum; the area of a point is its number of true lenses."""
+    figure, axes = _canvas(1, 1, 4.6, 4.4)
+    axis = axes[0][0]
+    axis.plot([0, 1], [0, 1], color=_GREY, lw=0.9)
+    axis.scatter(
+        strata["k"] / strata["n"], strata["n_passed"] / strata["n_lenses"],
+        s=12.0 * strata["n_lenses"].clip(lower=1), color=_COLOUR, alpha=0.55, edgecolor="white",
+    )
+    axis.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="predicted from injections", ylabel="true lenses found")
+    axis.set_title(title, fontsize=9)
+    axis.grid(alpha=0.25)
+    return figure
