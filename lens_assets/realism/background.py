@@ -1,0 +1,122 @@
+"""Sky pixels of injected stamps against untouched stamps of other objects in like conditions.
+
+A stamp is the unit of exchange: its pixels share a sky level and a noise, so they are never treated as
+independent draws.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.optimize import linear_sum_assignment
+
+from lens_assets.campaign.stages.realism import ApertureSettings, BackgroundSettings
+from lens_assets.imaging.geometry import radius_px
+from lens_assets.imaging.robust import covered
+from lens_assets.realism.residuals import SMOOTHING_SIGMA_PX, sky_statistics
+from lens_assets.survey.units import PIXEL_SCALE_ARCSEC
+
+CONDITION_COLUMNS = (
+    "psfsize_g", "psfsize_r", "psfsize_z", "psfdepth_g_mag", "psfdepth_r_mag", "psfdepth_z_mag",
+)  # fmt: skip
+# A mismatch of this size in one condition counts as one unit of distance between two stamps.
+CONDITION_SCALES = (0.1, 0.1, 0.1, 0.1, 0.1, 0.1)
+_GRID_POINTS = 200
+
+
+def sky_pixels(
+    stamps: NDArray[np.floating], apertures: ApertureSettings, settings: BackgroundSettings
+) -> NDArray[np.float32]:
+    """Return a fixed number of sky pixels of every stamp and band, (N, 3, K) nanomaggies per pixel.
+
+    Candidates lie on a square lattice in the sky annulus, so that neighbours are `spacing_px` apart; those on
+    sources (smoothed significance in any band) or without data are left out; of the rest every n-th is taken.
+    Missing ones are NaN.
+    """
+    stamps = np.asarray(stamps, dtype=np.float32)
+    count, bands, height, width = stamps.shape
+    radius = radius_px(height, width) * PIXEL_SCALE_ARCSEC
+    lattice = np.zeros((height, width), dtype=bool)
+    lattice[:: settings.spacing_px, :: settings.spacing_px] = True
+    lattice &= (radius >= apertures.sky_inner_arcsec) & (radius < apertures.sky_outer_arcsec)
+    where = np.flatnonzero(lattice)
+    clean = _source_free(stamps, apertures, settings).reshape(count, -1)[:, where]
+    values = stamps.reshape(count, bands, -1)[:, :, where]
+    result = np.full((count, bands, settings.pixels_per_stamp), np.nan, dtype=np.float32)
+    for index in range(count):
+        free = np.flatnonzero(clean[index])
+        taken = min(len(free), settings.pixels_per_stamp)
+        chosen = free[np.arange(taken) * len(free) // max(taken, 1)]
+        result[index, :, :taken] = values[index][:, chosen]
+    return result
+
+
+def _source_free(
+    stamps: NDArray[np.float32], apertures: ApertureSettings, settings: BackgroundSettings
+) -> NDArray[np.bool_]:
+    """Return (N, H, W): covered in all bands and nowhere significantly above or below the sky."""
+    smoothed = ndimage.gaussian_filter(stamps, (0, 0, SMOOTHING_SIGMA_PX, SMOOTHING_SIGMA_PX))
+    median, sigma = sky_statistics(smoothed, apertures)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        significance = (smoothed - median[:, :, None, None]) / sigma[:, :, None, None]
+    quiet = np.abs(significance) < settings.mask_sigma
+    return np.asarray((quiet & covered(stamps)).all(axis=1))
+
+
+def pair_by_conditions(injected: pd.DataFrame, untouched: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pair every injected stamp with a different untouched object in the nearest conditions, each used once.
+
+    Both frames hold `galaxy_id` and `CONDITION_COLUMNS`. Returns positions into both frames.
+    """
+    scales = np.asarray(CONDITION_SCALES)
+    first = injected[list(CONDITION_COLUMNS)].to_numpy(np.float64) / scales
+    second = untouched[list(CONDITION_COLUMNS)].to_numpy(np.float64) / scales
+    cost = np.square(np.nan_to_num(first)[:, None] - np.nan_to_num(second)[None]).sum(axis=2)
+    same = injected["galaxy_id"].to_numpy(str)[:, None] == untouched["galaxy_id"].to_numpy(str)[None]
+    rows, columns = linear_sum_assignment(np.where(same, 1e9, cost))
+    keep = ~same[rows, columns]
+    return rows[keep], columns[keep]
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """Result of a paired comparison of pixel distributions."""
+
+    distance: float
+    p_value: float
+    pairs: int
+
+
+def paired_kolmogorov_smirnov(
+    injected: NDArray[np.floating], untouched: NDArray[np.floating], permutations: int, seed: int
+) -> PairedTest:
+    """Compare pooled pixels (P, K) of two sets of paired stamps.
+
+    Under the null the members of a pair may be swapped, so the distance sup |F_1 - F_2| is referred to its
+    distribution under random swaps of whole stamps (a randomisation test, exact at any sample size). Every stamp
+    counts alike, however many of its pixels are missing.
+    """
+    full = np.isfinite(injected).any(axis=1) & np.isfinite(untouched).any(axis=1)
+    first, second = np.asarray(injected)[full], np.asarray(untouched)[full]
+    if not len(first):
+        return PairedTest(np.nan, np.nan, 0)
+    pooled = np.concatenate([first.ravel(), second.ravel()])
+    grid = np.quantile(pooled[np.isfinite(pooled)], np.linspace(0.0025, 0.9975, _GRID_POINTS))
+    difference = _distribution(first, grid) - _distribution(second, grid)
+    distance = float(np.abs(difference.mean(axis=0)).max())
+    random = np.random.Generator(np.random.Philox(key=seed))
+    signs = random.integers(0, 2, size=(permutations, len(first))).astype(np.float64) * 2.0 - 1.0
+    null = np.abs(signs @ difference / len(first)).max(axis=1)
+    return PairedTest(distance, float((1 + (null >= distance - 1e-12).sum()) / (1 + permutations)), len(first))
+
+
+def _distribution(pixels: NDArray[np.floating], grid: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the distribution function (P, G) of every stamp's finite pixels."""
+    finite = np.isfinite(pixels)
+    ordered = np.sort(np.where(finite, pixels, np.inf), axis=1)
+    below = np.stack([np.searchsorted(row, grid, side="right") for row in ordered]).astype(np.float64)
+    return np.asarray(below / finite.sum(axis=1)[:, None])
