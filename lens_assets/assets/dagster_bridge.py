@@ -3,8 +3,6 @@
 https://docs.dagster.io/guides/build/assets/defining-assets
 """
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Callable
@@ -185,13 +183,13 @@ def _cell(value: Any) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def settings_assets(campaign: Campaign, reload_campaign: Callable[[], Campaign]) -> list[dg.SourceAsset]:
+def settings_assets(campaign: "Campaign", reload_campaign: Callable[[], "Campaign"]) -> list[dg.SourceAsset]:
     """Return one observable source asset a YAML file; its data version is the digest of the parsed content."""
     stages = sorted({name.split("/")[0] for name in campaign.contents})
     return [_settings_asset(campaign, stage, reload_campaign) for stage in stages]
 
 
-def _settings_asset(campaign: Campaign, stage: str, reload_campaign: Callable[[], Campaign]) -> Any:
+def _settings_asset(campaign: "Campaign", stage: str, reload_campaign: Callable[[], "Campaign"]) -> Any:
     if stage == "experiments":
 
         @dg.observable_source_asset(

@@ -3,8 +3,6 @@
 https://docs.dagster.io/guides/automate/sensors
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -21,7 +19,7 @@ INTERVAL_SECONDS = 30
 DATA_VERSION_TAG = "dagster/data_version"
 
 
-def sensors(lineage: Lineage, reload_campaign: Callable[[], Campaign]) -> list[dg.SensorDefinition]:
+def sensors(lineage: "Lineage", reload_campaign: "Callable[[], Campaign]") -> list[dg.SensorDefinition]:
     """Return the sensors of the code location."""
     del lineage
     return [_settings_watch(reload_campaign), _automation()]
@@ -36,7 +34,7 @@ def _automation() -> dg.AutomationConditionSensorDefinition:
     )
 
 
-def _settings_watch(reload_campaign: Callable[[], Campaign]) -> dg.SensorDefinition:
+def _settings_watch(reload_campaign: "Callable[[], Campaign]") -> dg.SensorDefinition:
     @dg.sensor(
         name="settings_watch",
         minimum_interval_seconds=INTERVAL_SECONDS,
@@ -58,7 +56,7 @@ def _settings_watch(reload_campaign: Callable[[], Campaign]) -> dg.SensorDefinit
     return settings_watch
 
 
-def observations(campaign: Campaign, names: list[str]) -> Iterator[dg.AssetObservation]:
+def observations(campaign: "Campaign", names: list[str]) -> Iterator[dg.AssetObservation]:
     """Yield one observation a changed YAML file; an experiment's file is a partition of `settings/experiments`."""
     for name in names:
         stage, _, experiment = name.partition("/")

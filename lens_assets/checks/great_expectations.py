@@ -5,8 +5,6 @@ are told apart here, and a table that could not be evaluated never passes.
 https://docs.greatexpectations.io/docs/reference/
 """
 
-from __future__ import annotations
-
 import importlib
 import logging
 import os
@@ -62,7 +60,7 @@ def load_suites() -> dict[str, Suite]:
     return suites
 
 
-def validate(frame: pd.DataFrame, suite: Suite, campaign: Campaign) -> list[Outcome]:
+def validate(frame: "pd.DataFrame", suite: Suite, campaign: "Campaign") -> list[Outcome]:
     """Evaluate a suite on a table and return one outcome an expectation."""
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     import great_expectations as gx
@@ -107,7 +105,7 @@ def _errors(info: dict[str, Any]) -> Iterator[str]:
             yield str(detail.get("exception_message"))
 
 
-def asset_checks(lineage: Lineage, reload_campaign: Callable[[], Campaign]) -> list[dg.AssetChecksDefinition]:
+def asset_checks(lineage: "Lineage", reload_campaign: "Callable[[], Campaign]") -> list[dg.AssetChecksDefinition]:
     """Return one asset check a suite whose asset exists in the campaign."""
     return [
         _asset_check(lineage, name, suite, reload_campaign)
@@ -117,7 +115,7 @@ def asset_checks(lineage: Lineage, reload_campaign: Callable[[], Campaign]) -> l
 
 
 def _asset_check(
-    lineage: Lineage, name: str, suite: Suite, reload_campaign: Callable[[], Campaign]
+    lineage: "Lineage", name: str, suite: Suite, reload_campaign: "Callable[[], Campaign]"
 ) -> dg.AssetChecksDefinition:
     asset = lineage.assets[suite.asset]
     check_name = CHECK_NAME if name == suite.asset else f"{CHECK_NAME}_{name.replace('/', '_')}"

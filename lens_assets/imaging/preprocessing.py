@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+
 import numpy as np
 from numpy.typing import NDArray
 

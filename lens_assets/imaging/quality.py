@@ -16,6 +16,14 @@ from lens_assets.imaging.preprocessing import sky_statistics
 from lens_assets.imaging.robust import covered, row_medians
 from lens_assets.survey.units import BANDS
 
+QUALITY_COLUMNS = (
+    "nan_count_g", "nan_count_r", "nan_count_z", "nan_frac", "central_nan_frac", "has_g", "has_r", "has_z",
+    "core_brightness_r", "core_max_r", "annulus_brightness_r", "annulus_std_r", "outer_brightness_r",
+    "radial_gradient_r", "mad_r", "std_r", "median_r", "mean_r", "percentile_1_r", "percentile_99_r", "clip_frac_r",
+    "quality_ok",
+)  # fmt: skip
+"""The published per-stamp columns, in their published order."""
+
 _CHUNK = 128
 
 

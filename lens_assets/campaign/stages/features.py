@@ -81,7 +81,6 @@ class ShortcutSettings(Settings):
 class FeaturesSettings(Settings):
     """Measurements on stamps, and the audits of the training set."""
 
-    primary_design: str = setting("sampling design whose weights the manifest carries first", min_length=1)
     regions: RegionSettings = setting("regions of a stamp")
     quality: QualitySettings = setting("limits of quality_ok")
     visibility: VisibilitySettings = setting("visibility of arcs")

@@ -1,0 +1,97 @@
+"""The survey group of the lineage: Tractor sources by sky partition."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lens_assets.assets.framework import AssetRun, Product, lens_asset
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+_COLUMNS = {
+    "galaxy_id": "release_brickid_objid, unique in the partition",
+    "ra": "right ascension, ICRS [deg]",
+    "dec": "declination, ICRS [deg]",
+    "type": "Tractor model: PSF, REX, DEV, EXP, SER, DUP",
+    "flux_r": "total flux, not dereddened [nanomaggy]; other bands alike; i is null before DR10",
+    "flux_ivar_r": "inverse variance of the flux [nanomaggy^-2]",
+    "psfsize_r": "PSF FWHM, weighted mean of the exposures [arcsec]",
+    "psfdepth_r": "inverse variance of a point source's flux [nanomaggy^-2]",
+    "galdepth_r": "the same for a 0.45 arcsec round exponential [nanomaggy^-2]",
+    "shape_r": "half-light radius along the major axis [arcsec]",
+    "shape_e1": "first component of (a-b)/(a+b) exp(2 i phi)",
+    "ellipticity": "(a-b)/(a+b)",
+    "axis_ratio": "b/a",
+    "mag_r": "22.5 - 2.5 log10 flux, null where the flux is not positive [AB mag]",
+    "psfdepth_r_mag": "5 sigma point-source depth [AB mag]",
+    "healpix_128": "NESTED pixel of nside 128, the cell of the splits",
+    "sky_partition": "partition that owns the row",
+    "in_margin": "the row belongs to a neighbouring partition and is here for joins over the edge",
+    "sweep_file": "file it was read from",
+    "row_index": "zero-based row in that file",
+}
+
+
+@lens_asset(
+    group="survey",
+    team="survey",
+    kinds={"fits", "parquet"},
+    inputs=("simulated_survey",),
+    settings=("survey",),
+    partitions="sky",
+    code_version="sweep-sources-1",
+)
+def sweep_sources(run: AssetRun) -> Product:
+    """Tractor sources of one sky partition, read from the sweep files whose boxes touch it.
+
+    Each source is held once, with the derived magnitudes, colours, shapes, depths and HEALPix cells, and with the
+    rows of neighbouring partitions within the margin, marked, for spatial joins. Files that cannot be read are set
+    aside with the reason; the table `files` accounts for every row that was read.
+    """
+    from lens_assets.sky.healpix import parse_partition_key
+    from lens_assets.survey.ingest import Region, ingest_partition
+
+    settings = run.campaign.survey
+    files = survey_files(run)
+    nside, pixel = parse_partition_key(str(run.partition))
+    tiles = files.tiles_of_partition(nside, pixel, settings.margin_arcsec)
+    region = Region(nside, pixel, settings.margin_arcsec, settings.faintest_mag_z)
+    result = ingest_partition(
+        run.progress(tiles, "sweep files", len(tiles)), files.local_sweep, region, settings.chunk_rows
+    )
+    accounts = result.accounts
+    for row in accounts[accounts["status"] != "ok"].itertuples():
+        run.log.warning("quarantined %s: %s, %s", row.sweep_file, row.reason, row.detail)
+    in_margin = int(accounts["kept_in_margin"].sum())
+    return Product(
+        table=result.sources,
+        tables={"files": accounts},
+        figures={"sources": _map(result.sources.select(["ra", "dec", "mag_z", "in_margin"]).to_pandas())},
+        summary={
+            "sources": result.sources.num_rows - in_margin,
+            "in_margin": in_margin,
+            "files": len(accounts),
+            "files_quarantined": int((accounts["status"] != "ok").sum()),
+            "rows_read": int(accounts["rows_read"].sum()),
+            "duplicates": int(accounts["duplicate"].sum()),
+            "malformed": int(accounts["malformed"].sum()),
+        },
+        columns=_COLUMNS,
+    )
+
+
+def survey_files(run: AssetRun):  # type: ignore[no-untyped-def]  # SurveyFiles is imported late
+    """Return the files of the campaign's survey: the folder of its settings, or the simulated survey in the lake."""
+    from lens_assets.survey.files import SurveyFiles
+
+    settings = run.campaign.survey
+    root = str(run.folder("simulated_survey")) if settings.source == "simulated" else settings.root
+    return SurveyFiles(root, settings.sweep_folder, settings.coadd_folder, settings.bricks_table, run.scratch)
+
+
+def _map(sources: pd.DataFrame) -> Figure:
+    from lens_assets.figures.survey import source_map
+
+    return source_map(sources)

@@ -1,0 +1,185 @@
+"""The training set: the sample joined with the stamps that exist, pass quality and keep their distance.
+
+Every row of the sample either becomes a row of the manifest or is listed with the reason why not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lens_assets.campaign.stages.features import FeaturesSettings, VisibilitySettings
+from lens_assets.imaging.quality import QUALITY_COLUMNS
+from lens_assets.sky.matching import pairs_within
+
+PRIMARY_DESIGN = "baseline"
+PIPELINE_VERSION = "lens_assets-manifest-1"
+SPLIT_ORDER = ("train", "val", "test")
+"""From the least to the best protected: of two stamps too close, the one of the earlier split goes."""
+
+_SAMPLE_COLUMNS = (
+    "label tier pool confuser_category split healpix_128 sky_partition region_id fold ra dec brickname type "
+    "type_bin nobs_z nobs_z_bin stratum sample_weight sampling_weight lens_id family confirmation evaluation_only "
+    "mag_g mag_r mag_z psfsize_g psfsize_r psfsize_z psfdepth_g psfdepth_r psfdepth_z galdepth_g galdepth_r "
+    "galdepth_z ebv maskbits shape_r shape_e1 shape_e2 sersic"
+).split()
+_OBJECT_COLUMNS = ("label", "split", "healpix_128", "ra", "dec")
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """The manifest's rows, the excluded rows with their reasons, and the judgement on each lens family."""
+
+    rows: pd.DataFrame
+    excluded: pd.DataFrame
+    families: pd.DataFrame
+
+
+def assemble(
+    sample: pd.DataFrame, cutouts: pd.DataFrame, features: pd.DataFrame, settings: FeaturesSettings
+) -> TrainingSet:
+    """Join sample, stamps and features; decide what is left out, one reason a row, the plainest first.
+
+    `sample` has one row per (design, galaxy_id); `cutouts` and `features` one row a galaxy. Reasons:
+    `no_stamp:<status>`, `quality:<reason>`, `evaluation_only` (an evaluation-only system in a training cell),
+    `low_visibility_family` (a training stamp of a family whose arcs are mostly invisible), `split_buffer` (closer
+    than the buffer to a stamp of a better protected split, or to an evaluation-only system). Results are sorted
+    by galaxy_id.
+    """
+    objects = one_row_per_object(sample)
+    joined = objects.merge(_stamp_columns(cutouts), on="galaxy_id", how="left", validate="one_to_one")
+    joined = joined.merge(_feature_columns(features), on="galaxy_id", how="left", validate="one_to_one")
+    joined = joined.sort_values("galaxy_id", kind="stable", ignore_index=True)
+    visible = joined["arc_visibility"].to_numpy(dtype=float) >= settings.visibility.visible_snr
+    joined["visible"] = visible
+    reason = _exclusion_reasons(joined)
+    families = family_visibility(joined[reason == ""], settings.visibility)
+    hidden = set(families.loc[families["low_visibility"], "family"])
+    in_train = (joined["split"] == "train").to_numpy()
+    invisible = in_train & joined["family"].isin(hidden).to_numpy()
+    reason[(reason == "") & invisible] = "low_visibility_family"
+    too_close = buffer_violations(joined, reason == "", settings.split_proof.buffer_arcsec)
+    reason[(reason == "") & too_close] = "split_buffer"
+    kept = joined[reason == ""].reset_index(drop=True)
+    excluded = joined.assign(reason=reason)[reason != ""]
+    columns = ["galaxy_id", "label", "tier", "split", "family", "sky_partition", "reason"]
+    return TrainingSet(kept, excluded[columns].reset_index(drop=True), families)
+
+
+def one_row_per_object(sample: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a galaxy with its membership and weights in each design.
+
+    Columns that differ between designs (pool, stratum, weights) come from the primary design where the galaxy is
+    in it, else from the first design by name. Raises ValueError where label, split or position differ.
+    """
+    for column in _OBJECT_COLUMNS:
+        values = sample.groupby("galaxy_id")[column].nunique(dropna=False)
+        if (values > 1).any():
+            name = values.index[values > 1][0]
+            raise ValueError(f"sample: {name} has {values[name]} values of {column} over its designs; expected one")
+    order = sample.assign(_not_primary=sample["design"] != PRIMARY_DESIGN)
+    order = order.sort_values(["galaxy_id", "_not_primary", "design"], kind="stable")
+    present = [name for name in _SAMPLE_COLUMNS if name in sample]
+    objects = order.drop_duplicates("galaxy_id")[["galaxy_id", *present]].reset_index(drop=True)
+    for design in sorted(sample["design"].unique()):
+        rows = sample[sample["design"] == design].set_index("galaxy_id")
+        objects[f"in_{design}"] = objects["galaxy_id"].isin(rows.index)
+        for weight in ("sample_weight", "sampling_weight"):
+            objects[f"{weight}_{design}"] = objects["galaxy_id"].map(rows[weight])
+    return objects
+
+
+def published_columns(
+    rows: pd.DataFrame, stamp_pixels: int, pixel_scale_arcsec: float, layer: str, settings_hash: str
+) -> pd.DataFrame:
+    """Return the manifest's rows with the published columns that are not in the sample or the features.
+
+    `timestamp` and `cutout_url` are null: the stamps are sliced from coadds, and a clock has no place in a table
+    that must come out the same twice.
+    """
+    positive = rows["label"].to_numpy() == 1
+    shard = rows["cutout_path"].str.rpartition("#")[0]
+    return rows.assign(
+        filename="cutouts/" + shard + "/stamps.arrow",
+        cutout_type=np.where(positive, "positive", "negative"),
+        size=stamp_pixels,
+        pixel_scale=pixel_scale_arcsec,
+        pipeline_version=PIPELINE_VERSION,
+        layer=layer,
+        bands_requested="grz",
+        weight=rows["sample_weight"],
+        match_type=rows["type"].where(positive),
+        settings_hash=settings_hash,
+    )
+
+
+def family_visibility(rows: pd.DataFrame, settings: VisibilitySettings) -> pd.DataFrame:
+    """Return for each lens family: stamps, visible stamps, their share, and whether it is of low visibility.
+
+    A finder cannot learn arcs from a family (e.g. one found in spectra) whose arcs do not show at ground-based
+    seeing; families with fewer than `family_min_members` stamps are not judged.
+    """
+    named = rows[(rows["label"] == 1) & rows["family"].notna() & (rows["family"].astype("str") != "")]
+    table = named.groupby("family", sort=True)["visible"].agg(["size", "sum"]).reset_index()
+    table.columns = pd.Index(["family", "stamps", "visible"])
+    table["visible"] = table["visible"].astype("int64")
+    table["visible_fraction"] = table["visible"] / table["stamps"]
+    table["judged"] = table["stamps"] >= settings.family_min_members
+    below = table["visible_fraction"] < settings.family_min_visible_fraction
+    table["low_visibility"] = table["judged"] & below
+    return table
+
+
+def buffer_violations(rows: pd.DataFrame, kept: NDArray[np.bool_], buffer_arcsec: float) -> NDArray[np.bool_]:
+    """Return which kept rows must go so that stamps of different splits keep `buffer_arcsec` between them.
+
+    Of each pair the row of the less protected split goes (train before val before test). A training row near an
+    evaluation-only system goes too, whether or not that system itself is in the manifest.
+    """
+    split_rank = rows["split"].map({name: rank for rank, name in enumerate(SPLIT_ORDER)}).to_numpy()
+    guards = kept | rows["evaluation_only"].fillna(False).to_numpy(dtype=bool)
+    ra, dec = rows["ra"].to_numpy(), rows["dec"].to_numpy()
+    guard_index = np.flatnonzero(guards)
+    kept_index = np.flatnonzero(kept)
+    near, guard, _ = pairs_within(ra[kept_index], dec[kept_index], ra[guard_index], dec[guard_index], buffer_arcsec)
+    near, guard = kept_index[near], guard_index[guard]
+    anchor = rows["evaluation_only"].fillna(False).to_numpy(dtype=bool)[guard] & (near != guard)
+    lesser = (split_rank[near] < split_rank[guard]) & kept[guard]
+    violates = lesser | (anchor & (split_rank[near] == 0))
+    result = np.zeros(len(rows), dtype=bool)
+    result[near[violates]] = True
+    return result
+
+
+def exclusion_counts(excluded: pd.DataFrame) -> pd.DataFrame:
+    """Return the number of excluded rows for each reason, split and label."""
+    counts = excluded.groupby(["reason", "split", "label"], sort=True).size()
+    return counts.rename("rows").reset_index()
+
+
+def design_names(columns: Sequence[str]) -> list[str]:
+    """Return the designs whose membership the columns carry."""
+    return sorted(name.removeprefix("in_") for name in columns if name.startswith("in_") and name != "in_margin")
+
+
+def _stamp_columns(cutouts: pd.DataFrame) -> pd.DataFrame:
+    return cutouts[["galaxy_id", "cutout_path", "status"]]
+
+
+def _feature_columns(features: pd.DataFrame) -> pd.DataFrame:
+    return features[["galaxy_id", *QUALITY_COLUMNS, "quality_reason", "arc_visibility"]]
+
+
+def _exclusion_reasons(joined: pd.DataFrame) -> NDArray[np.object_]:
+    reason = np.full(len(joined), "", dtype=object)
+    in_train = (joined["split"] == "train").to_numpy()
+    reason[in_train & joined["evaluation_only"].fillna(False).to_numpy(dtype=bool)] = "evaluation_only"
+    failed = ~joined["quality_ok"].fillna(False).to_numpy(dtype=bool)
+    reason[failed] = [f"quality:{why}" for why in joined.loc[failed, "quality_reason"].astype(object).fillna("missing")]
+    absent = (joined["status"].astype(object) != "ok").to_numpy()
+    reason[absent] = [f"no_stamp:{why}" for why in joined.loc[absent, "status"].astype(object).fillna("not_cut")]
+    return reason

@@ -1,0 +1,421 @@
+"""Runs the SQL models of `dbt_like_sql/`: parsed once, ordered by what they reference, bound to typed parameters.
+
+A model is one file with one SELECT. Its header comment is its description; the YAML of the same name beside it
+documents the columns it introduces and states its tests. Tables made outside SQL are declared in `sources.yml`.
+Parameters are written `$name` and are bound as typed literals of the syntax tree, never as text, so that the same
+model compiles for DuckDB and, translated by SQLGlot, for Spark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+import sqlglot
+import yaml
+from sqlglot import exp
+
+MODELS_FOLDER = Path(__file__).resolve().parents[2] / "dbt_like_sql"
+LAYERS = ("staging", "intermediate", "marts")
+DIALECT = "duckdb"
+SOURCES_FILE = "sources.yml"
+
+Parameter = bool | int | float | str | None | tuple[int, ...] | tuple[str, ...]
+SourceData = pd.DataFrame | pa.Table | Sequence[str]
+
+
+class ModelError(ValueError):
+    """A model, its YAML or what it was given cannot be used; the message names the file."""
+
+
+class ModelTestError(AssertionError):
+    """Rows of a model break a test that stands beside it."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A table that SQL reads and something else makes: column -> (DuckDB type, description)."""
+
+    name: str
+    description: str
+    columns: Mapping[str, tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class ColumnTest:
+    """A test of one column: unique, not_null, accepted_values or relationships."""
+
+    model: str
+    column: str
+    kind: str
+    values: tuple[str, ...] = ()
+    to: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.model}.{self.column} {self.kind}"
+
+
+@dataclass(frozen=True)
+class Model:
+    """One SQL file: its tree, what it reads, what it documents."""
+
+    name: str
+    layer: str
+    path: Path
+    text: str
+    description: str
+    references: tuple[str, ...]
+    parameters: tuple[str, ...]
+    materialised: bool
+    columns: Mapping[str, str]
+    tests: tuple[ColumnTest, ...]
+
+    def tree(self) -> exp.Expr:
+        """A fresh syntax tree."""
+        return _parse(self.path, self.text)
+
+    def compiled(self, parameters: Mapping[str, Parameter], dialect: str = DIALECT, *, pretty: bool = False) -> str:
+        """Return the SQL with parameters bound, in the given dialect."""
+        return bind(self.tree(), parameters, self.path).sql(dialect=dialect, pretty=pretty)
+
+
+@dataclass(frozen=True)
+class Project:
+    """All models, upstream first, and the sources they start from."""
+
+    models: Mapping[str, Model]
+    sources: Mapping[str, Source]
+
+    def upstream(self, targets: Iterable[str]) -> list[str]:
+        """Return the models that the targets need, themselves included, in the order to run them."""
+        wanted: set[str] = set()
+        stack = list(targets)
+        while stack:
+            name = stack.pop()
+            if name in self.models and name not in wanted:
+                wanted.add(name)
+                stack += self.models[name].references
+        return [name for name in self.models if name in wanted]
+
+    def source_names(self, targets: Iterable[str]) -> list[str]:
+        """Return the sources that the targets read, directly or not."""
+        read = {name for model in self.upstream(targets) for name in self.models[model].references}
+        return [name for name in self.sources if name in read]
+
+
+@dataclass
+class Results:
+    """What a run made: the tables of its targets, and the row count of every model it materialised."""
+
+    tables: dict[str, pa.Table]
+    row_counts: dict[str, int] = field(default_factory=dict)
+
+
+@lru_cache(maxsize=4)
+def load_project(folder: Path = MODELS_FOLDER) -> Project:
+    """Parse every model of a folder; ModelError names the file of a reference that nothing satisfies, or of a cycle."""
+    sources = _load_sources(folder / SOURCES_FILE)
+    paths = [path for layer in LAYERS for path in sorted((folder / layer).glob("*.sql"))]
+    models = {path.stem: _load_model(path) for path in paths}
+    for model in models.values():
+        unknown = [name for name in model.references if name not in models and name not in sources]
+        if unknown:
+            raise ModelError(
+                f"{model.path}: reads {', '.join(unknown)}; expected a model of {folder} or a table of {SOURCES_FILE}"
+            )
+    return Project({name: models[name] for name in _ordered(models)}, sources)
+
+
+def bind(tree: exp.Expr, parameters: Mapping[str, Parameter], path: Path | str = "") -> exp.Expr:
+    """Replace every `$name` of a tree by a typed literal; ModelError names a parameter that was not given."""
+
+    def replace(node: exp.Expr) -> exp.Expr:
+        if isinstance(node, exp.In) and isinstance(node.args.get("field"), exp.Placeholder):
+            return _bound_in(node, parameters, path)
+        if isinstance(node, exp.Placeholder):
+            return _literal(_value(node.name, parameters, path))
+        return node
+
+    return tree.transform(replace)
+
+
+def run(
+    project: Project,
+    targets: Sequence[str],
+    sources: Mapping[str, SourceData],
+    parameters: Mapping[str, Parameter],
+    *,
+    threads: int = 2,
+    memory_limit: str = "2GB",
+    temporary_folder: Path | None = None,
+) -> Results:
+    """Run models in DuckDB over frames, Arrow tables or Parquet files, and return the targets' tables.
+
+    Tests beside the targets and beside materialised models are run too; ModelTestError names what they found.
+    """
+    config = {"threads": threads, "memory_limit": memory_limit, "preserve_insertion_order": False}
+    if temporary_folder is not None:
+        config["temp_directory"] = str(temporary_folder)
+    with duckdb.connect(config=config) as connection:
+        for name in project.source_names(targets):
+            if name not in sources:
+                raise ModelError(f"models {', '.join(targets)} read {name}, which was not given")
+            _register(connection, project.sources[name], sources[name])
+        results = Results({})
+        for name in project.upstream(targets):
+            _create(connection, project.models[name], parameters, table=name in targets)
+            if name in targets or project.models[name].materialised:
+                results.row_counts[name] = len(connection.table(name))
+                _raise_failures(connection, project, name)
+        results.tables = {name: connection.table(name).to_arrow_table() for name in targets}
+        return results
+
+
+def column_types(
+    project: Project, parameters: Mapping[str, Parameter], models: Sequence[str] = ()
+) -> dict[str, dict[str, str]]:
+    """Return the DuckDB type of every column of the models (default all), from a run over empty tables."""
+    wanted = project.upstream(models or project.models)
+    with duckdb.connect() as connection:
+        for name in project.source_names(wanted):
+            _register(connection, project.sources[name], empty_source(project.sources[name]))
+        found = {}
+        for name in wanted:
+            _create(connection, project.models[name], parameters, table=False)
+            relation = connection.table(name)
+            found[name] = dict(zip(relation.columns, map(str, relation.types), strict=True))
+        return found
+
+
+def column_descriptions(project: Project, types: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """Return the description of every column; one that a model passes on keeps that of its upstream model."""
+    found: dict[str, dict[str, str]] = {
+        name: {column: text for column, (_, text) in source.columns.items()}
+        for name, source in project.sources.items()
+    }
+    for name in types:
+        model = project.models[name]
+        inherited = {key: text for above in model.references for key, text in found.get(above, {}).items()}
+        found[name] = {column: model.columns.get(column, inherited.get(column, "")) for column in types[name]}
+    return {name: found[name] for name in types}
+
+
+def column_lineage(
+    project: Project, parameters: Mapping[str, Parameter], model: str, types: Mapping[str, Mapping[str, str]]
+) -> dict[str, list[tuple[str, str]]]:
+    """Return for every column of a model the (model or source, column) pairs it is computed from, one step up."""
+    from sqlglot.lineage import lineage
+
+    schema: dict[str, Any] = {name: {key: kind for key, (kind, _) in item.columns.items()} for name, item in project.sources.items()}
+    schema |= {name: dict(columns) for name, columns in types.items()}
+    tree = bind(project.models[model].tree(), parameters, model)
+    found = {}
+    for column in types[model]:
+        node = lineage(column, tree.copy(), schema=schema, dialect=DIALECT)
+        leaves = [leaf for leaf in node.walk() if not leaf.downstream and isinstance(leaf.expression, exp.Table)]
+        pairs = {(leaf.expression.name, leaf.name.rpartition(".")[2].strip('"')) for leaf in leaves}
+        found[column] = sorted(pair for pair in pairs if pair[0] in schema)
+    return found
+
+
+def empty_source(source: Source) -> pa.Table:
+    """Return a table without rows and with the declared columns of a source."""
+    with duckdb.connect() as connection:
+        columns = [
+            exp.alias_(exp.cast(exp.null(), kind, dialect=DIALECT), name, quoted=True)
+            for name, (kind, _) in source.columns.items()
+        ]
+        return connection.sql(exp.select(*columns).limit(0).sql(DIALECT)).to_arrow_table()
+
+
+def failed_tests(connection: duckdb.DuckDBPyConnection, project: Project, model: str) -> list[str]:
+    """Return a line for each test beside a model that its rows in the connection break, with the number of rows."""
+    failures = []
+    for test in project.models[model].tests:
+        if test.kind == "relationships" and not _exists(connection, test.to.partition(".")[0]):
+            continue
+        bad = connection.sql(_failing_rows(test).sql(DIALECT)).fetchone()
+        if bad and bad[0]:
+            failures.append(f"{test}: {bad[0]} rows fail")
+    return failures
+
+
+def _failing_rows(test: ColumnTest) -> exp.Select:
+    column = exp.column(test.column, quoted=True)
+    rows = exp.select(exp.Count(this=exp.Star())).from_(test.model)
+    if test.kind == "not_null":
+        return rows.where(column.is_(exp.null()))
+    if test.kind == "accepted_values":
+        return rows.where(exp.not_(column.isin(*test.values)))
+    if test.kind == "unique":
+        repeated = exp.select(column).from_(test.model).where(exp.not_(column.is_(exp.null())))
+        repeated = repeated.group_by(column).having(exp.GT(this=exp.Count(this=exp.Star()), expression=exp.convert(1)))
+        return exp.select(exp.Count(this=exp.Star())).from_(repeated.subquery("repeated"))
+    table, _, key = test.to.partition(".")
+    present = exp.select(exp.column(key, quoted=True)).from_(table)
+    return rows.where(exp.and_(exp.not_(column.is_(exp.null())), exp.not_(column.isin(query=present))))
+
+
+def _raise_failures(connection: duckdb.DuckDBPyConnection, project: Project, model: str) -> None:
+    failures = failed_tests(connection, project, model)
+    if failures:
+        path = project.models[model].path.with_suffix(".yml")
+        raise ModelTestError(f"{model} breaks its tests in {path}: {'; '.join(failures)}. Look at its inputs")
+
+
+def _exists(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
+    try:
+        connection.table(table)
+    except duckdb.CatalogException:
+        return False
+    return True
+
+
+def _register(connection: duckdb.DuckDBPyConnection, source: Source, data: SourceData) -> None:
+    if isinstance(data, pd.DataFrame):
+        data = pa.Table.from_pandas(data, preserve_index=False)
+    relation = connection.from_arrow(data) if isinstance(data, pa.Table) else connection.read_parquet(list(data))
+    missing = [name for name in source.columns if name not in relation.columns]
+    if missing:
+        raise ModelError(
+            f"table {source.name} lacks the columns {', '.join(missing)}; {SOURCES_FILE} declares them and what they mean"
+        )
+    declared = [
+        exp.alias_(exp.cast(exp.column(name, quoted=True), kind, dialect=DIALECT), name, quoted=True).sql(DIALECT)
+        for name, (kind, _) in source.columns.items()
+    ]
+    relation.project(", ".join(declared)).create_view(source.name)
+
+
+def _create(
+    connection: duckdb.DuckDBPyConnection, model: Model, parameters: Mapping[str, Parameter], *, table: bool
+) -> None:
+    try:
+        relation = connection.sql(model.compiled(parameters))
+        if table or model.materialised:
+            relation.create(model.name)
+        else:
+            relation.create_view(model.name)
+    except duckdb.Error as error:
+        raise ModelError(f"{model.path}: {error}") from error
+
+
+def _value(name: str, parameters: Mapping[str, Parameter], path: Path | str) -> Parameter:
+    if name not in parameters:
+        raise ModelError(f"{path}: parameter ${name} was not given; known: {', '.join(sorted(parameters))}")
+    return parameters[name]
+
+
+def _literal(value: Parameter) -> exp.Expr:
+    """A typed literal: numbers with a fraction, and null, are doubles."""
+    if value is None or isinstance(value, float):
+        return exp.cast(exp.convert(value), "double")
+    if isinstance(value, tuple):
+        return exp.Tuple(expressions=[exp.convert(item) for item in value])
+    return exp.convert(value)
+
+
+def _bound_in(node: exp.In, parameters: Mapping[str, Parameter], path: Path | str) -> exp.Expr:
+    value = _value(node.args["field"].name, parameters, path)
+    if not isinstance(value, tuple):
+        raise ModelError(f"{path}: parameter ${node.args['field'].name} stands after IN; expected a tuple, got {value!r}")
+    if not value:
+        return exp.false()
+    return exp.In(this=node.this, expressions=[exp.convert(item) for item in value])
+
+
+def _parse(path: Path, text: str) -> exp.Expr:
+    try:
+        trees = sqlglot.parse(text, read=DIALECT)
+    except sqlglot.errors.SqlglotError as error:
+        raise ModelError(f"{path}: {error}") from error
+    if len(trees) != 1 or not isinstance(trees[0], exp.Query):
+        raise ModelError(f"{path}: expected one SELECT")
+    return trees[0]
+
+
+def _load_model(path: Path) -> Model:
+    text = path.read_text(encoding="utf-8")
+    header = []
+    for line in text.splitlines():
+        if not line.startswith("--"):
+            break
+        header.append(line.removeprefix("--").strip())
+    tree = _parse(path, text)
+    documented = path.with_suffix(".yml")
+    if not header or not documented.is_file():
+        raise ModelError(f"{path}: expected a header comment and its columns documented in {documented.name}")
+    content = yaml.safe_load(documented.read_text(encoding="utf-8"))
+    aliases = {cte.alias for cte in tree.find_all(exp.CTE)}
+    tables = {table.name for table in tree.find_all(exp.Table)} - aliases - {""}
+    parameters = {node.name for node in tree.find_all(exp.Placeholder)}
+    columns, tests = _column_docs(path, content.get("columns") or {})
+    return Model(
+        name=path.stem,
+        layer=path.parent.name,
+        path=path,
+        text=text,
+        description=" ".join(header),
+        references=tuple(sorted(tables)),
+        parameters=tuple(sorted(parameters)),
+        materialised=content.get("materialized", "view") == "table",
+        columns=columns,
+        tests=tests,
+    )
+
+
+def _column_docs(path: Path, content: Mapping[str, Any]) -> tuple[dict[str, str], tuple[ColumnTest, ...]]:
+    columns, tests = {}, []
+    for column, entry in content.items():
+        entry = {"description": entry} if isinstance(entry, str) else entry
+        if "description" in entry:
+            columns[column] = entry["description"]
+        for test in entry.get("tests", ()):
+            tests.append(_column_test(path, column, test))
+    return columns, tuple(tests)
+
+
+def _column_test(path: Path, column: str, test: str | Mapping[str, Any]) -> ColumnTest:
+    if test in ("unique", "not_null"):
+        return ColumnTest(path.stem, column, str(test))
+    if isinstance(test, Mapping) and "accepted_values" in test:
+        return ColumnTest(path.stem, column, "accepted_values", values=tuple(test["accepted_values"]))
+    if isinstance(test, Mapping) and "relationships" in test:
+        return ColumnTest(path.stem, column, "relationships", to=test["relationships"])
+    raise ModelError(
+        f"{path.with_suffix('.yml')}: {column} has the test {test!r}; expected unique, not_null, "
+        "accepted_values: [..] or relationships: model.column"
+    )
+
+
+def _load_sources(path: Path) -> dict[str, Source]:
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return {
+        name: Source(
+            name,
+            entry["description"],
+            {column: (str(kind), str(text)) for column, (kind, text) in entry["columns"].items()},
+        )
+        for name, entry in content.items()
+    }
+
+
+def _ordered(models: Mapping[str, Model]) -> list[str]:
+    order: list[str] = []
+    while len(order) < len(models):
+        ready = [
+            name
+            for name, model in models.items()
+            if name not in order and all(item in order or item not in models for item in model.references)
+        ]
+        if not ready:
+            stuck = ", ".join(name for name in models if name not in order)
+            raise ModelError(f"models reference one another in a circle: {stuck}")
+        order += ready
+    return order
