@@ -37,7 +37,8 @@ def open_fits(path: Path) -> Iterator[fitsio.FITS]:
         try:
             opened = fitsio.FITS(str(plain))
         except (OSError, ValueError, RuntimeError) as error:
-            raise UnreadableFileError(path, "corrupt", f"the FITS headers cannot be read ({_first_line(error)})") from error
+            detail = f"the FITS headers cannot be read ({_first_line(error)})"
+            raise UnreadableFileError(path, "corrupt", detail) from error
         try:
             _require_whole(path, plain, opened)
             yield opened
@@ -46,7 +47,7 @@ def open_fits(path: Path) -> Iterator[fitsio.FITS]:
 
 
 def require_fits(path: Path) -> None:
-    """Raise UnreadableFileError for what is not a FITS file: a missing file, a folder, an empty file, another format."""
+    """Raise UnreadableFileError for what is not FITS: a missing file, a folder, an empty file, another format."""
     if path.is_dir():
         raise UnreadableFileError(path, "folder", "is a folder; expected a FITS file")
     if not path.exists():

@@ -122,7 +122,7 @@ OPTIONAL_COLUMNS = frozenset({"FLUX_I"})
 ROW_FILTER_COLUMN = "BRICK_PRIMARY"
 """In Tractor and `-extra` files only; sweep files hold primary rows and lack the column."""
 
-FIRST_RELEASE_WITH: dict[str, str] = {"FLUX_I": "DR10", "REF_CAT": "DR8", "MASKBITS": "DR7"}
+FIRST_RELEASE_WITH: dict[str, str] = {"FLUX_I": "DR10", "REF_CAT": "DR8", "MASKBITS": "DR7", "EBV": "DR7"}
 """First release whose sweeps hold a column, where that is not DR9 (see `missing_columns`)."""
 
 

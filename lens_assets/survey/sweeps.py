@@ -42,7 +42,7 @@ class SweepChunk:
 def read_sweep(path: Path, chunk_rows: int) -> Iterator[SweepChunk]:
     """Yield the rows of a sweep or Tractor file in order, at most `chunk_rows` at a time.
 
-    Raises UnreadableFileError with the reason and, where columns are missing, their names and the release that has them.
+    Raises UnreadableFileError with the reason; missing columns are named with the release that has them.
     """
     with open_fits(path) as opened:
         table = _catalog_extension(path, opened)
