@@ -7,7 +7,8 @@ image is exactly 0 and the inverse variance 0; such pixels are counted, since no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from astropy.wcs import WCS
 from numpy.typing import ArrayLike, NDArray
 
 from lens_assets.survey.files import COADD_PRODUCTS, SurveyFiles
-from lens_assets.survey.fits_files import UnreadableFileError, open_fits
+from lens_assets.survey.fits_files import UnreadableFileError, first_line, open_fits
 from lens_assets.survey.units import BANDS, PIXEL_SCALE_ARCSEC
 
 OK = "ok"
@@ -62,7 +63,7 @@ class BrickStamps:
     """(N,) the same along rows."""
 
 
-class _Fault(Exception):
+class _FaultError(Exception):
     """A coadd cannot be used; becomes a status."""
 
     def __init__(self, status: str, detail: str) -> None:
@@ -83,7 +84,7 @@ def read_stamps_from_brick(
         return result
     try:
         x, y, shape = _pixel_positions(files, brick, ra, dec)
-    except _Fault as fault:
+    except _FaultError as fault:
         _mark(result, slice(None), fault)
         return result
     column, row = np.floor(x + 0.5).astype(np.int64), np.floor(y + 0.5).astype(np.int64)
@@ -92,10 +93,10 @@ def read_stamps_from_brick(
     half = size // 2
     inside = (column >= half) & (row >= half) & (column + half < shape[1]) & (row + half < shape[0])
     edge = f"{brick}: the stamp reaches beyond the image of {shape[1]} x {shape[0]} px"
-    _mark(result, ~inside, _Fault(OUTSIDE_IMAGE, edge))
+    _mark(result, ~inside, _FaultError(OUTSIDE_IMAGE, edge))
     try:
         _fill(result, files, brick, np.flatnonzero(inside), column, row, size, shape)
-    except _Fault as fault:
+    except _FaultError as fault:
         _mark(result, inside, fault)
     return result
 
@@ -115,7 +116,7 @@ def _empty(count: int, size: int) -> BrickStamps:
     )
 
 
-def _mark(result: BrickStamps, where: slice | NDArray[np.bool_], fault: _Fault) -> None:
+def _mark(result: BrickStamps, where: slice | NDArray[np.bool_], fault: _FaultError) -> None:
     """Set the status and take back what had been filled in: a stamp is whole or it is nothing."""
     result.status[where], result.detail[where] = fault.status, fault.detail
     result.stamps[where], result.nexp[where], result.maskbits_any[where] = 0.0, 0, 0
@@ -130,16 +131,16 @@ def _pixel_positions(
     try:
         with files.local_coadd(brick, "image", BANDS[0]) as path:
             if not path.exists() and not any(path.parent.glob("*")):
-                raise _Fault(MISSING_BRICK, f"{brick}: the release has no coadds of this brick")
-            with _image(path) as (_, image):
+                raise _FaultError(MISSING_BRICK, f"{brick}: the release has no coadds of this brick")
+            with _image(path) as image:
                 header = image.read_header()
                 shape = tuple(image.get_dims())
     except FileNotFoundError as error:
-        raise _Fault(MISSING_BRICK, f"{brick}: {error}") from error
+        raise _FaultError(MISSING_BRICK, f"{brick}: {error}") from error
     with np.errstate(all="ignore"):
         x, y = _wcs(header).wcs_world2pix(ra, dec, 0)
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise _Fault(OUTSIDE_IMAGE, f"{brick}: a position does not project onto the image")
+        raise _FaultError(OUTSIDE_IMAGE, f"{brick}: a position does not project onto the image")
     return x, y, (int(shape[0]), int(shape[1]))
 
 
@@ -152,30 +153,21 @@ def _wcs(header: fitsio.FITSHDR) -> WCS:
     return wcs
 
 
-class _image:  # noqa: N801  # a context manager used as a function
-    """Open the image extension of a coadd; anything wrong with the file is a fault that names it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> tuple[fitsio.FITS, fitsio.hdu.ImageHDU]:
-        if not self.path.exists():
-            raise _Fault(MISSING_FILE, self.path.name)
-        self.opening = open_fits(self.path)
-        try:
-            opened = self.opening.__enter__()
-        except UnreadableFileError as error:
-            raise _Fault(CORRUPT_FILE, f"{self.path.name}: {error.detail}") from error
-        images = [item for item in opened if item.get_exttype() == "IMAGE_HDU" and item.has_data()]
-        if not images:
-            self.opening.__exit__(None, None, None)
-            raise _Fault(CORRUPT_FILE, f"{self.path.name}: has no image")
-        return opened, images[0]
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self.opening.__exit__(None, None, None)
-        if isinstance(error, _READ_ERRORS) and not isinstance(error, FileNotFoundError):
-            raise _Fault(CORRUPT_FILE, f"{self.path.name}: {error}") from error
+@contextmanager
+def _image(path: Path) -> Iterator[fitsio.hdu.ImageHDU]:
+    """Yield the image extension of a coadd; anything wrong with the file is a fault that names it."""
+    if not path.exists():
+        raise _FaultError(MISSING_FILE, path.name)
+    try:
+        with open_fits(path) as opened:
+            images = [item for item in opened if item.get_exttype() == "IMAGE_HDU" and item.has_data()]
+            if not images:
+                raise _FaultError(CORRUPT_FILE, f"{path.name}: has no image")
+            yield images[0]
+    except UnreadableFileError as error:
+        raise _FaultError(CORRUPT_FILE, f"{path.name}: {error.detail}") from error
+    except _READ_ERRORS as error:
+        raise _FaultError(CORRUPT_FILE, f"{path.name}: {first_line(error)}") from error
 
 
 def _fill(
@@ -223,10 +215,10 @@ def _windows(
 ) -> NDArray:
     """Return (N, size, size) windows of one coadd, by sections or by a full read, whichever is cheaper."""
     try:
-        with files.local_coadd(brick, product, band) as path, _image(path) as (_, image):
+        with files.local_coadd(brick, product, band) as path, _image(path) as image:
             if tuple(image.get_dims()) != shape:
                 held = " x ".join(map(str, image.get_dims()))
-                raise _Fault(CORRUPT_FILE, f"{path.name}: image of {held} px beside one of {shape[0]} x {shape[1]}")
+                raise _FaultError(CORRUPT_FILE, f"{path.name}: image of {held} px beside one of {shape[0]} x {shape[1]}")
             half = size // 2
             if prefer_full_read(shape, _tile_shape(image, shape), len(column), size):
                 whole = image.read()
@@ -238,7 +230,7 @@ def _windows(
             ]
             return np.stack(sections) if sections else np.zeros((0, size, size), np.float32)
     except FileNotFoundError as error:
-        raise _Fault(MISSING_FILE, f"{brick}: {product}-{band}: {error}") from error
+        raise _FaultError(MISSING_FILE, f"{brick}: {product}-{band}: {error}") from error
 
 
 def _tile_shape(image: fitsio.hdu.ImageHDU, shape: tuple[int, int]) -> tuple[int, int]:

@@ -37,7 +37,7 @@ def open_fits(path: Path) -> Iterator[fitsio.FITS]:
         try:
             opened = fitsio.FITS(str(plain))
         except (OSError, ValueError, RuntimeError) as error:
-            detail = f"the FITS headers cannot be read ({_first_line(error)})"
+            detail = f"the FITS headers cannot be read ({first_line(error)})"
             raise UnreadableFileError(path, "corrupt", detail) from error
         try:
             _require_whole(path, plain, opened)
@@ -83,10 +83,11 @@ def _require_whole(path: Path, plain: Path, opened: fitsio.FITS) -> None:
     try:
         ends = [hdu.get_offsets()["data_end"] for hdu in opened]
     except (OSError, ValueError, RuntimeError) as error:
-        raise UnreadableFileError(path, "corrupt", f"an extension cannot be read ({_first_line(error)})") from error
+        raise UnreadableFileError(path, "corrupt", f"an extension cannot be read ({first_line(error)})") from error
     if ends and size < max(ends):
         raise UnreadableFileError(path, "truncated", f"holds {size} bytes; its headers promise {max(ends)}")
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's text; cfitsio appends its whole history."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -14,7 +14,7 @@ import fitsio
 import numpy as np
 from numpy.typing import NDArray
 
-from lens_assets.survey.fits_files import UnreadableFileError, open_fits
+from lens_assets.survey.fits_files import UnreadableFileError, first_line, open_fits
 from lens_assets.survey.schemas import (
     NEEDED_COLUMNS,
     OPTIONAL_COLUMNS,
@@ -92,7 +92,7 @@ def _chunk(path: Path, table: fitsio.hdu.TableHDU, names: list[str], start: int,
     try:
         rows = table[start:stop]
     except (OSError, ValueError, RuntimeError) as error:
-        raise UnreadableFileError(path, "corrupt", f"rows {start} to {stop} cannot be read ({error})") from error
+        raise UnreadableFileError(path, "corrupt", f"rows {start} to {stop} cannot be read ({first_line(error)})") from error
     columns = {name.lower(): _native(name.upper(), rows[name]) for name in names if name.upper() in SWEEP_DTYPES}
     flag = next((name for name in names if name.upper() == ROW_FILTER_COLUMN), None)
     primary = np.asarray(rows[flag], dtype=bool) if flag else np.ones(stop - start, dtype=bool)
