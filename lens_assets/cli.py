@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lens_assets.environment import MLFLOW_VARIABLE, PROJECT_ROOT, STATE_VARIABLE, prepare
@@ -134,7 +133,8 @@ def _ui(options: argparse.Namespace) -> int:
     for name, port in (("Dagster", options.port), ("MLflow", options.mlflow_port)):
         if _in_use(port):
             flag = "--port" if name == "Dagster" else "--mlflow-port"
-            print(f"error: port {port} for {name} is in use; stop what uses it or choose another with {flag}", file=sys.stderr)
+            advice = f"stop what uses it or choose another: make ui UI_ARGUMENTS='{flag} {port + 1}'"
+            print(f"error: port {port} for {name} is in use; {advice}", file=sys.stderr)
             return 2
     _migrate()
     workspace = str(PROJECT_ROOT / "workspace.yaml")
@@ -159,7 +159,8 @@ def _migrate() -> None:
 
     with dg.DagsterInstance.get() as instance:
         instance.get_runs(limit=1)
-    subprocess.run([sys.executable, "-m", "mlflow", "db", "upgrade", os.environ[MLFLOW_VARIABLE]], check=True, capture_output=True)
+    upgrade = [sys.executable, "-m", "mlflow", "db", "upgrade", os.environ[MLFLOW_VARIABLE]]
+    subprocess.run(upgrade, check=True, capture_output=True)
 
 
 def _supervise(commands: list[list[str]]) -> int:
@@ -167,8 +168,12 @@ def _supervise(commands: list[list[str]]) -> int:
     try:
         while all(process.poll() is None for process in processes):
             time.sleep(0.5)
-        ended = next(process for process in processes if process.poll() is not None)
-        print(f"error: {Path(str(ended.args[2])).name} ended with status {ended.returncode}", file=sys.stderr)
+        status, module = next(
+            (process.returncode, command[2])
+            for process, command in zip(processes, commands, strict=True)
+            if process.poll() is not None
+        )
+        print(f"error: {module} ended with status {status}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 0

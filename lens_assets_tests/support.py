@@ -28,10 +28,10 @@ def store(
     tables: Mapping[str, pd.DataFrame] | None = None,
 ) -> None:
     """Put a table and files into a lake as if `asset` had made them."""
-    from lens_assets.assets.execution import _parquet_bytes
+    from lens_assets.assets.execution import parquet_bytes
 
     arrow = pa.Table.from_pandas(table, preserve_index=False) if isinstance(table, pd.DataFrame) else table
-    side = {f"{name}.parquet": _parquet_bytes(frame) for name, frame in (tables or {}).items()}
+    side = {f"{name}.parquet": parquet_bytes(frame) for name, frame in (tables or {}).items()}
     lake.write(asset, partition, HAND_MADE, table=arrow, files={**(files or {}), **side})
 
 

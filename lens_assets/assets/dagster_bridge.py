@@ -43,7 +43,7 @@ def asset_definition(
 ) -> dg.AssetsDefinition:
     """Return the Dagster asset of one declaration; it reads the campaign's files anew when it runs."""
 
-    @dg.asset(  # type: ignore[misc]
+    @dg.asset(
         key=dg.AssetKey(asset.name.split("/")),
         group_name=asset.group,
         owners=[f"team:{asset.team}"],
@@ -196,7 +196,7 @@ def _settings_asset(campaign: "Campaign", stage: str, reload_campaign: Callable[
             key=settings_key(stage),
             group_name=SETTINGS_PREFIX,
             partitions_def=partitions_definition(campaign, "experiment"),
-            description="The training recipes, one YAML file an experiment; the data version is a digest of its content.",
+            description="The training recipes, one YAML file each; the data version is a digest of its content.",
         )
         def observe_experiments(context: dg.OpExecutionContext) -> dg.DataVersionsByPartition:
             current = reload_campaign()

@@ -20,6 +20,7 @@ from lens_assets.lake.record import Provenance, Record, combined_digest
 from lens_assets.partitions import partition_keys
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
     from matplotlib.figure import Figure
 
@@ -227,7 +228,7 @@ def _store(
 ) -> Record:
     files: dict[str, Path | bytes] = dict(product.files)
     for name, frame in product.tables.items():
-        files[f"{name}.parquet"] = _parquet_bytes(frame)
+        files[f"{name}.parquet"] = parquet_bytes(frame)
     for name, figure in product.figures.items():
         files[f"{FIGURES_FOLDER}{name}.png"] = png(figure)
     presentation = {
@@ -256,11 +257,13 @@ def _arrow(table: Any) -> pa.Table | None:
     return pa.Table.from_pandas(table, preserve_index=False)
 
 
-def _parquet_bytes(frame: Any) -> bytes:
+def parquet_bytes(frame: pd.DataFrame) -> bytes:
+    """Return a side table as Parquet bytes."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     buffer = io.BytesIO()
-    pq.write_table(_arrow(frame).replace_schema_metadata(None), buffer, compression="zstd")
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None), buffer)
     return buffer.getvalue()
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -144,6 +144,7 @@ class AssetRun:
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("lens_assets"))
     listener: ProgressListener | None = None
     upstream: Mapping[str, str] = field(default_factory=dict)
+    _last_logged: float = field(default_factory=time.monotonic, init=False)
 
     def partition_keys_of(self, scheme: str) -> list[str]:
         """Return the keys of a partitioning scheme of the campaign."""
@@ -152,7 +153,10 @@ class AssetRun:
         return partition_keys(self.campaign, scheme)
 
     def table(self, asset: str, partition: str | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """Read an input as a DataFrame; every partition of it, unless one is given or it is partitioned as this asset."""
+        """Read an input as a DataFrame.
+
+        All its partitions are read, unless one is given or the input is partitioned as this asset is.
+        """
         return self.arrow(asset, partition, columns).to_pandas()
 
     def arrow(self, asset: str, partition: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
@@ -226,9 +230,6 @@ class AssetRun:
             "code_version": self.asset.code_version,
             "dagster/run_id": self.run_id,
         }
-
-    def __post_init__(self) -> None:
-        self._last_logged = time.monotonic()
 
     def _keys(self, asset: str, partition: str | None) -> list[str | None]:
         if asset not in (*self.asset.inputs, *self.asset.optional_inputs):

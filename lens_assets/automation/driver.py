@@ -153,7 +153,7 @@ def _execute(
     if keys:
         tags |= {RANGE_START_TAG: keys[0], RANGE_END_TAG: keys[-1]}
     return dg.materialize(
-        [*(definitions.assets or ()), *(definitions.asset_checks or ())],
+        [*(definitions.assets or ()), *(definitions.asset_checks or ())],  # type: ignore[list-item]
         selection=dg.AssetSelection.assets(*(_key(name) for name in names)),
         resources=dict(definitions.resources or {}),
         instance=instance,

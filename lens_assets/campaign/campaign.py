@@ -204,18 +204,14 @@ def _stage_model(stage: str) -> type[Settings]:
     return model
 
 
-def _load_experiments(
-    folder: Path, contents: dict[str, Any], problems: list[Problem]
-) -> dict[str, ExperimentSettings]:
+def _load_experiments(folder: Path, contents: dict[str, Any], problems: list[Problem]) -> dict[str, ExperimentSettings]:
     experiments: dict[str, ExperimentSettings] = {}
     paths = sorted((folder / EXPERIMENTS).glob("*.yaml"))
     if not paths:
         expected = "one YAML file for each training recipe"
         problems.append(Problem(str(folder / EXPERIMENTS), "*.yaml", "no file", expected))
     for path in paths:
-        settings = _load_stage(
-            path, _stage_model(EXPERIMENTS), f"{EXPERIMENTS}/{path.stem}", contents, problems
-        )
+        settings = _load_stage(path, _stage_model(EXPERIMENTS), f"{EXPERIMENTS}/{path.stem}", contents, problems)
         if settings is not None:
             experiments[path.stem] = settings  # type: ignore[assignment]
     return experiments
@@ -225,9 +221,7 @@ def _load_stage(
     path: Path, model: type[Settings], stage: str, contents: dict[str, Any], problems: list[Problem]
 ) -> Settings | None:
     if not path.is_file():
-        problems.append(
-            Problem(str(path), stage, "no such file", "a YAML file with the settings of this stage")
-        )
+        problems.append(Problem(str(path), stage, "no such file", "a YAML file with the settings of this stage"))
         return None
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # a SafeLoader  # noqa: S506
@@ -239,9 +233,7 @@ def _load_stage(
         return None
     not_finite = list(_not_finite(content))
     if not_finite:
-        problems += [
-            Problem(str(path), key, "a number that is not finite", "a finite number") for key in not_finite
-        ]
+        problems += [Problem(str(path), key, "a number that is not finite", "a finite number") for key in not_finite]
         return None
     contents[stage] = content
     try:
@@ -258,23 +250,15 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         repeated = {key for key in keys if keys.count(key) > 1}
         if repeated:
-            raise yaml.YAMLError(
-                f"key written twice: {', '.join(map(str, sorted(repeated)))}, {node.start_mark}"
-            )
+            raise yaml.YAMLError(f"key written twice: {', '.join(map(str, sorted(repeated)))}, {node.start_mark}")
         return super().construct_mapping(node, deep)
 
 
 def _not_finite(content: Any, key: str = "") -> list[str]:
     if isinstance(content, dict):
-        return [
-            found
-            for name, value in content.items()
-            for found in _not_finite(value, f"{key}.{name}".lstrip("."))
-        ]
+        return [found for name, value in content.items() for found in _not_finite(value, f"{key}.{name}".lstrip("."))]
     if isinstance(content, list):
-        return [
-            found for index, value in enumerate(content) for found in _not_finite(value, f"{key}[{index}]")
-        ]
+        return [found for index, value in enumerate(content) for found in _not_finite(value, f"{key}[{index}]")]
     return [key] if isinstance(content, float) and not math.isfinite(content) else []
 
 

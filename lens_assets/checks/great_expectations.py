@@ -68,7 +68,7 @@ def validate(frame: "pd.DataFrame", suite: Suite, campaign: "Campaign") -> list[
 
     logging.getLogger("great_expectations").setLevel(logging.WARNING)
     gx_context = gx.get_context(mode="ephemeral")
-    gx_context.variables.progress_bars = {"globally": False}
+    gx_context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]
     source = gx_context.data_sources.add_pandas("frame").add_dataframe_asset(suite.asset.replace("/", "_"))
     batch = source.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": frame})
     wanted = [getattr(expectations, _class_name(name))(**arguments) for name, arguments in suite.expectations(campaign)]
@@ -121,7 +121,7 @@ def _asset_check(
     check_name = CHECK_NAME if name == suite.asset else f"{CHECK_NAME}_{name.replace('/', '_')}"
     scheme = asset.partitions
 
-    @dg.asset_check(  # type: ignore[misc]
+    @dg.asset_check(
         asset=dg.AssetKey(suite.asset.split("/")),
         name=check_name,
         blocking=suite.blocking,

@@ -298,7 +298,7 @@ class Lake:
             staged.write(content)
             staged.flush()
             os.fsync(staged.fileno())
-        os.replace(staged.name, path)
+        Path(staged.name).replace(path)
 
     def _remove(self, folder: str) -> None:
         if self._files.get_file_info(folder).type == pafs.FileType.Directory:
@@ -353,4 +353,6 @@ def _label(asset: str, partition: str | None) -> str:
 
 def _write_failure(label: str, root: str, error: OSError) -> str:
     reason = "the disk is full" if error.errno == errno.ENOSPC else str(error)
-    return f"{label} could not be written to {root}: {reason}. What was there before is unchanged; free space and run again"
+    return (
+        f"{label} could not be written to {root}: {reason}. What was there before is unchanged; mend that and run again"
+    )

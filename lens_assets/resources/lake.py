@@ -22,7 +22,7 @@ def default_root(campaign_name: str) -> str:
     return os.environ.get(LAKE_VARIABLE) or str(Path(HOME_FOLDER) / campaign_name)
 
 
-class LakeResource(dg.ConfigurableResource):  # type: ignore[misc]
+class LakeResource(dg.ConfigurableResource):
     """Opens the lake; an empty `root` means `LENS_LAKE` or the default folder."""
 
     root: str = ""

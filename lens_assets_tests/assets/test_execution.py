@@ -48,9 +48,7 @@ def toy_lineage(decision: str = "GO", source: int = 1, threshold: int = 1) -> Li
 
 
 def make(lineage: Lineage, lake: Lake, *names: str) -> list[bool]:
-    return [
-        materialise(lineage, lake, lineage.assets[name], None, tracking=Tracking.disabled())[1] for name in names
-    ]
+    return [materialise(lineage, lake, lineage.assets[name], None, tracking=Tracking.disabled())[1] for name in names]
 
 
 @pytest.fixture

@@ -28,7 +28,9 @@ def test_the_shipped_campaigns_load(name: str) -> None:
     assert campaign.experiments
 
 
-@pytest.mark.parametrize("path", sorted(CAMPAIGNS_FOLDER.rglob("*.yaml")), ids=lambda path: f"{path.parent.name}-{path.name}")
+@pytest.mark.parametrize(
+    "path", sorted(CAMPAIGNS_FOLDER.rglob("*.yaml")), ids=lambda path: f"{path.parent.name}-{path.name}"
+)
 def test_every_setting_says_what_it_means(path: Path) -> None:
     lines = path.read_text().splitlines()
     bare = [
@@ -44,7 +46,9 @@ def test_every_setting_says_what_it_means(path: Path) -> None:
 def test_an_unknown_key_is_refused_with_the_known_ones(folder: Path) -> None:
     path = folder / "splits.yaml"
     path.write_text(path.read_text() + "\nsead: 42\n")
-    with pytest.raises(CampaignError, match=r"splits.yaml: sead: found 42; expected no such key; known keys here: .*seed"):
+    with pytest.raises(
+        CampaignError, match=r"splits.yaml: sead: found 42; expected no such key; known keys here: .*seed"
+    ):
         load_campaign(folder)
 
 
