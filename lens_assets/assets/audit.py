@@ -103,7 +103,7 @@ def false_positive_taxonomy(run: AssetRun) -> Product:
     from lens_assets.audit.taxonomy import artefact_share, false_positive_rates, in_bins, top_of_list
     from lens_assets.figures import audit as figures
     from lens_assets.figures.galleries import gallery
-    from lens_assets.survey.units import depth_mag
+    from lens_assets.survey.units import depth_ivar_to_mag
 
     report, evaluation = run.campaign.report, run.campaign.evaluation
     detector, thresholds = _primary(run)
@@ -115,7 +115,7 @@ def false_positive_taxonomy(run: AssetRun) -> Product:
     listed = listed.merge(zeros[["cutout_path", "zero_fraction"]], on="cutout_path", how="left", validate="one_to_one")
     listed["score"] = detector.score(_stamps(run, listed["cutout_path"])) if len(listed) else []
     listed["seeing"] = in_bins(listed["psfsize_r"], report.psf_edges_arcsec, "arcsec")
-    listed["depth"] = in_bins(depth_mag(listed["psfdepth_r"]), report.depth_edges_mag, "mag")
+    listed["depth"] = in_bins(depth_ivar_to_mag(listed["psfdepth_r"]), report.depth_edges_mag, "mag")
     properties = ["confuser_category", "type", "seeing", "depth"]
     rates = false_positive_rates(listed, thresholds, properties)
     top = top_of_list(listed, report.top_candidates)

@@ -18,7 +18,7 @@ from lens_assets.statistics.intervals import beta_interval
 
 Denominator = Literal["all_draws", "multiply_imaged"]
 
-TRIAL_COLUMNS = (
+INJECTION_COLUMNS = (
     "injection_id",
     "galaxy_id",
     "healpix_128",
@@ -29,9 +29,11 @@ TRIAL_COLUMNS = (
     "psfdepth_r_mag",
     "n_images",
     "status",
-    "host_score",
-    "injected_score",
 )
+"""What is needed of an injection, beside its scores."""
+
+RENDERED = 0
+"""`status` of an injection without a fault; any set bit names one."""
 AXES = ("theta_e_arcsec", "psf_fwhm_arcsec", "depth_mag")
 
 
@@ -44,7 +46,7 @@ def trials_of(
     are left out and counted. An injection whose host lies in another cell than its partition says is refused.
     """
     joined = injections.merge(scores, on="injection_id", how="left", validate="one_to_one", sort=True)
-    usable = joined["status"].eq("ok") & np.isfinite(joined["host_score"]) & np.isfinite(joined["injected_score"])
+    usable = joined["status"].eq(RENDERED) & np.isfinite(joined["host_score"]) & np.isfinite(joined["injected_score"])
     counted = usable & (joined["n_images"] >= 2) if denominator == "multiply_imaged" else usable
     trials = joined.loc[counted].reset_index(drop=True)
     trials["theta_e_bin"] = bin_index(trials["theta_e_arcsec"], grid.theta_e_edges_arcsec)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import pandas as pd
 from scipy import stats
 
-ROW_COLUMNS = ("condition", "found", "expected", "verdict", "gates", "reason")
+from lens_assets.realism.verdict import Decision, Verdict
+
+GATE = "release_gate"
 
 
 def evidence(condition: str, found: str, expected: str, verdict: str, gates: bool = True, reason: str = "") -> dict[str, object]:
@@ -76,3 +81,30 @@ def artefact_evidence(share: float, n_top: int, maximum: float, detector: str) -
     """Return the row on what fills the top of the deployment sample's list."""
     verdict = "NOT-EVALUATED" if n_top == 0 else "PASS" if share <= maximum else "FAIL"
     return evidence(f"top candidates are not artefacts ({detector})", f"{share:.2f} of {n_top}", f"<= {maximum}", verdict)
+
+
+def judge_release(rows: Sequence[Mapping[str, Any]], inputs: Mapping[str, str]) -> Verdict:
+    """Decide the release: any gating FAIL is NO-GO, else anything gating not evaluated is NOT-EVALUATED, else GO."""
+    gating = [row for row in rows if row["gates"]]
+    failed = [row for row in gating if row["verdict"] == "FAIL"]
+    missing = [row for row in gating if row["verdict"] == "NOT-EVALUATED"]
+    decision: Decision = "NO-GO" if failed else "NOT-EVALUATED" if missing or not gating else "GO"
+    because = failed or missing
+    reasons = tuple(_describe(row) for row in because)
+    passed = sum(row["verdict"] == "PASS" for row in gating)
+    accepted = [str(row["condition"]) for row in rows if not row["gates"] and row["verdict"] == "WARN"]
+    parts = [f"{decision}: {passed} of {len(gating)} deciding conditions met", *reasons]
+    parts += [f"published with a stated reason: {', '.join(accepted)}"] if accepted else []
+    return Verdict(
+        gate=GATE,
+        decision=decision,
+        inputs=dict(inputs),
+        rows=tuple(dict(row) for row in rows),
+        reasons=reasons,
+        statement=". ".join(part.rstrip(".") for part in parts) + ".",
+    )
+
+
+def _describe(row: Mapping[str, Any]) -> str:
+    reason = f" ({row['reason']})" if row["reason"] else ""
+    return f"{row['condition']}: {row['verdict']}, found {row['found']}, required {row['expected']}{reason}"

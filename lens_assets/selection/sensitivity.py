@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from lens_assets.campaign.stages.injection import InjectionSettings
 from lens_assets.campaign.stages.selection_function import SensitivityVariant
 from lens_assets.sky.randomness import generator, uniform
 from lens_assets.statistics.bootstrap import cluster_bootstrap_rate
+from lens_assets.survey.units import axis_ratio
 
 BASELINE = "published_prior"
 
@@ -21,8 +23,8 @@ def subsample(plan: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
 def altered_plan(plan: pd.DataFrame, variant: SensitivityVariant) -> pd.DataFrame:
     """Return the plan with a variant's changes to the source and lens; positions and hosts stay the same.
 
-    The axis ratio of the host is (1 - |e|) / (1 + |e|) with |e| from the Tractor shape, at least 0.3, as a mass
-    follows its light only roughly; hosts without a shape keep their draw. PSF and gain are changed by the renderer.
+    The axis ratio of the host is its Tractor b/a, kept in [0.5, 0.99], since mass is rounder than light; hosts
+    without a shape keep their draw. PSF and gain are changed in the renderer's settings, see `altered_settings`.
     """
     altered = plan.copy()
     altered["source_mag_r"] += variant.source_mag_shift
@@ -30,10 +32,18 @@ def altered_plan(plan: pd.DataFrame, variant: SensitivityVariant) -> pd.DataFram
     altered["source_r_minus_z"] += variant.colour_shift
     altered["source_half_light_radius_arcsec"] *= variant.size_factor
     if variant.axis_ratio_from_host:
-        ellipticity = np.hypot(plan["shape_e1"], plan["shape_e2"])
-        ratio = ((1.0 - ellipticity) / (1.0 + ellipticity)).clip(lower=0.3, upper=0.99)
+        ratio = pd.Series(axis_ratio(plan["shape_e1"], plan["shape_e2"]), index=plan.index).clip(0.5, 0.99)
         altered["lens_axis_ratio"] = ratio.where(ratio.notna() & (plan["shape_r"] > 0), plan["lens_axis_ratio"])
     return altered
+
+
+def altered_settings(settings: InjectionSettings, variant: SensitivityVariant) -> InjectionSettings:
+    """Return the injection settings with a variant's PSF and gain factors on top of what they were."""
+    renderer = settings.renderer.model_copy(
+        update={"psf_fwhm_scale": settings.renderer.psf_fwhm_scale * variant.psf_factor}
+    )
+    noise = settings.noise.model_copy(update={"gain_scale": settings.noise.gain_scale * variant.gain_factor})
+    return settings.model_copy(update={"renderer": renderer, "noise": noise})
 
 
 def shift_row(
