@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from lens_assets.campaign.errors import Problem
@@ -12,13 +13,69 @@ if TYPE_CHECKING:
 
 def inconsistencies(campaign: Campaign) -> list[Problem]:
     """Return every contradiction between the stages of a campaign."""
-    return [*_simulated_sky(campaign)]
+    rules = (_simulated_sky, _designs, _detectors, _stamp_sizes, _closure_truth)
+    return [problem for rule in rules for problem in rule(campaign)]
 
 
-def _simulated_sky(campaign: Campaign) -> list[Problem]:
+def _problem(campaign: Campaign, stage: str, key: str, found: object, expected: str) -> Problem:
+    return Problem(str(campaign.folder / f"{stage}.yaml"), key, str(found), expected)
+
+
+def _simulated_sky(campaign: Campaign) -> Iterable[Problem]:
     simulated = campaign.survey.source == "simulated"
-    if simulated == (campaign.simulated_sky is not None):
-        return []
-    found = "missing" if simulated else "present"
-    expected = f"{'present' if simulated else 'absent'}, since survey.source is {campaign.survey.source}"
-    return [Problem(str(campaign.folder / "simulated_sky.yaml"), "file", found, expected)]
+    sky = campaign.simulated_sky
+    if simulated != (sky is not None):
+        expected = f"{'present' if simulated else 'absent'}, since survey.source is {campaign.survey.source}"
+        yield _problem(campaign, "simulated_sky", "file", "missing" if simulated else "present", expected)
+        return
+    if sky is None:
+        return
+    outside = sorted(set(sky.layout.sky_partitions) - set(campaign.survey.sky_partitions))
+    if outside:
+        expected = "sky partitions that survey.sky_partitions lists"
+        yield _problem(campaign, "simulated_sky", "layout.sky_partitions", ", ".join(outside), expected)
+
+
+def _designs(campaign: Campaign) -> Iterable[Problem]:
+    known = list(campaign.sampling.designs)
+    named = [
+        ("injection", "hosts.design", campaign.injection.hosts.design),
+        ("evaluation", "deployment_design", campaign.evaluation.deployment_design),
+        *(
+            (f"experiments/{name}", "training.design", item.training.design)
+            for name, item in campaign.experiments.items()
+        ),
+    ]
+    for stage, key, design in named:
+        if design not in known:
+            yield _problem(campaign, stage, key, design, f"a design of sampling.yaml: {', '.join(known)}")
+
+
+def _detectors(campaign: Campaign) -> Iterable[Problem]:
+    candidates = [name for name, item in campaign.experiments.items() if item.role == "candidate"]
+    for detector, item in campaign.evaluation.detectors.items():
+        for member in item.members:
+            if member not in candidates:
+                expected = f"an experiment with role candidate: {', '.join(candidates)}"
+                yield _problem(campaign, "evaluation", f"detectors.{detector}.members", member, expected)
+
+
+def _stamp_sizes(campaign: Campaign) -> Iterable[Problem]:
+    size = campaign.cutouts.stamp_pixels
+    named = [
+        ("injection", "renderer.stamp_pixels", campaign.injection.renderer.stamp_pixels),
+        *(
+            (f"experiments/{name}", "preprocessing.input_pixels", item.preprocessing.input_pixels)
+            for name, item in campaign.experiments.items()
+        ),
+    ]
+    for stage, key, found in named:
+        if found != size:
+            yield _problem(campaign, stage, key, found, f"{size}, the stamp_pixels of cutouts.yaml")
+
+
+def _closure_truth(campaign: Campaign) -> Iterable[Problem]:
+    relied = campaign.selection_function.closure.relied_on_campaign
+    if campaign.survey.source != "simulated" and not relied:
+        expected = "the simulated campaign whose closure this one relies on, since the real sky has no truth table"
+        yield _problem(campaign, "selection_function", "closure.relied_on_campaign", "nothing", expected)
