@@ -22,11 +22,12 @@ SPLIT_ORDER = ("train", "val", "test")
 """From the least to the best protected: of two stamps too close, the one of the earlier split goes."""
 
 _SAMPLE_COLUMNS = (
-    "label tier pool confuser_category split healpix_128 sky_partition region_id fold ra dec brickname type "
-    "type_bin nobs_z nobs_z_bin stratum sample_weight sampling_weight lens_id family confirmation evaluation_only "
-    "mag_g mag_r mag_z psfsize_g psfsize_r psfsize_z psfdepth_g psfdepth_r psfdepth_z galdepth_g galdepth_r "
-    "galdepth_z ebv maskbits shape_r shape_e1 shape_e2 sersic"
-).split()
+    "label", "tier", "pool", "confuser_category", "split", "healpix_128", "sky_partition", "region_id", "fold", "ra",
+    "dec", "brickname", "type", "type_bin", "nobs_z", "nobs_z_bin", "stratum", "sample_weight", "sampling_weight",
+    "lens_id", "family", "confirmation", "evaluation_only", "mag_g", "mag_r", "mag_z", "psfsize_g", "psfsize_r",
+    "psfsize_z", "psfdepth_g", "psfdepth_r", "psfdepth_z", "galdepth_g", "galdepth_r", "galdepth_z", "ebv", "maskbits",
+    "shape_r", "shape_e1", "shape_e2", "sersic",
+)  # fmt: skip
 _OBJECT_COLUMNS = ("label", "split", "healpix_128", "ra", "dec")
 
 
@@ -40,15 +41,20 @@ class TrainingSet:
 
 
 def assemble(
-    sample: pd.DataFrame, cutouts: pd.DataFrame, features: pd.DataFrame, settings: FeaturesSettings
+    sample: pd.DataFrame,
+    cutouts: pd.DataFrame,
+    features: pd.DataFrame,
+    evaluation_only: pd.DataFrame,
+    settings: FeaturesSettings,
 ) -> TrainingSet:
     """Join sample, stamps and features; decide what is left out, one reason a row, the plainest first.
 
-    `sample` has one row per (design, galaxy_id); `cutouts` and `features` one row a galaxy. Reasons:
-    `no_stamp:<status>`, `quality:<reason>`, `evaluation_only` (an evaluation-only system in a training cell),
-    `low_visibility_family` (a training stamp of a family whose arcs are mostly invisible), `split_buffer` (closer
-    than the buffer to a stamp of a better protected split, or to an evaluation-only system). Results are sorted
-    by galaxy_id.
+    `sample` has one row per (design, galaxy_id); `cutouts` and `features` one row a galaxy; `evaluation_only` the
+    positions that `evaluation_only_systems` returns. Reasons: `no_stamp:<status>`, `quality:<reason>`,
+    `evaluation_only` (an evaluation-only system in a training cell), `low_visibility_family` (a training stamp of a
+    family whose arcs are mostly invisible), `near_evaluation_only` (a training stamp closer than the buffer to an
+    evaluation-only system) and `split_buffer` (closer than the buffer to a stamp of a better protected split).
+    Results are sorted by galaxy_id.
     """
     objects = one_row_per_object(sample)
     joined = objects.merge(_stamp_columns(cutouts), on="galaxy_id", how="left", validate="one_to_one")
@@ -62,7 +68,10 @@ def assemble(
     in_train = (joined["split"] == "train").to_numpy()
     invisible = in_train & joined["family"].isin(hidden).to_numpy()
     reason[(reason == "") & invisible] = "low_visibility_family"
-    too_close = buffer_violations(joined, reason == "", settings.split_proof.buffer_arcsec)
+    buffer_arcsec = settings.split_proof.buffer_arcsec
+    near_anchor = in_train & near_any(joined, evaluation_only, buffer_arcsec)
+    reason[(reason == "") & near_anchor] = "near_evaluation_only"
+    too_close = buffer_violations(joined, reason == "", buffer_arcsec)
     reason[(reason == "") & too_close] = "split_buffer"
     kept = joined[reason == ""].reset_index(drop=True)
     excluded = joined.assign(reason=reason)[reason != ""]
@@ -134,24 +143,38 @@ def family_visibility(rows: pd.DataFrame, settings: VisibilitySettings) -> pd.Da
     return table
 
 
+def evaluation_only_systems(sample: pd.DataFrame, spectroscopic: pd.DataFrame) -> pd.DataFrame:
+    """Return galaxy_id (null where unknown), ra and dec (degrees) of every system that is never trained on.
+
+    These are the sample's evaluation-only rows and the spectroscopic systems whose use is evaluation.
+    """
+    flagged = sample["evaluation_only"].fillna(False).to_numpy(dtype=bool)
+    sampled = sample.loc[flagged, ["galaxy_id", "ra", "dec"]].drop_duplicates("galaxy_id")
+    listed = spectroscopic.loc[spectroscopic["use"] == "evaluation", ["ra", "dec"]]
+    together = pd.concat([sampled, listed.assign(galaxy_id=pd.Series([None] * len(listed), dtype=object).to_numpy())])
+    return together.sort_values(["ra", "dec"], kind="stable", ignore_index=True)
+
+
+def near_any(rows: pd.DataFrame, systems: pd.DataFrame, radius_arcsec: float) -> NDArray[np.bool_]:
+    """Return which rows lie no further than the radius from any of the systems (both with ra and dec in degrees)."""
+    near, _, _ = pairs_within(rows["ra"], rows["dec"], systems["ra"], systems["dec"], radius_arcsec)
+    result = np.zeros(len(rows), dtype=bool)
+    result[near] = True
+    return result
+
+
 def buffer_violations(rows: pd.DataFrame, kept: NDArray[np.bool_], buffer_arcsec: float) -> NDArray[np.bool_]:
     """Return which kept rows must go so that stamps of different splits keep `buffer_arcsec` between them.
 
-    Of each pair the row of the less protected split goes (train before val before test). A training row near an
-    evaluation-only system goes too, whether or not that system itself is in the manifest.
+    Of each pair the row of the less protected split goes: train before val before test.
     """
-    split_rank = rows["split"].map({name: rank for rank, name in enumerate(SPLIT_ORDER)}).to_numpy()
-    guards = kept | rows["evaluation_only"].fillna(False).to_numpy(dtype=bool)
-    ra, dec = rows["ra"].to_numpy(), rows["dec"].to_numpy()
-    guard_index = np.flatnonzero(guards)
-    kept_index = np.flatnonzero(kept)
-    near, guard, _ = pairs_within(ra[kept_index], dec[kept_index], ra[guard_index], dec[guard_index], buffer_arcsec)
-    near, guard = kept_index[near], guard_index[guard]
-    anchor = rows["evaluation_only"].fillna(False).to_numpy(dtype=bool)[guard] & (near != guard)
-    lesser = (split_rank[near] < split_rank[guard]) & kept[guard]
-    violates = lesser | (anchor & (split_rank[near] == 0))
+    rank = rows["split"].map({name: number for number, name in enumerate(SPLIT_ORDER)}).to_numpy()
+    index = np.flatnonzero(kept)
+    ra, dec = rows["ra"].to_numpy()[index], rows["dec"].to_numpy()[index]
+    first, second, _ = pairs_within(ra, dec, ra, dec, buffer_arcsec)
+    less_protected = rank[index[first]] < rank[index[second]]
     result = np.zeros(len(rows), dtype=bool)
-    result[near[violates]] = True
+    result[index[first[less_protected]]] = True
     return result
 
 

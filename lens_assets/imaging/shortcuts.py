@@ -1,4 +1,4 @@
-"""Audit of shortcuts: does one simple number tell lenses from non-lenses, for a reason that is not lensing?"""
+"""Audit of shortcuts: whether one simple number tells lenses from non-lenses for a reason other than lensing."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ from lens_assets.sky.randomness import generator
 from lens_assets.statistics.bootstrap import bootstrap_auc, roc_auc
 
 FLAGS = ("none", "yellow", "red", "expected", "not_evaluated")
+CONDITIONS = (
+    "nobs_z", "psfsize_g", "psfsize_r", "psfsize_z", "psfdepth_r", "galdepth_r", "ebv", "mag_g", "mag_r", "mag_z",
+)  # fmt: skip
+"""Observing conditions and magnitudes: where they differ between the classes, a finder may learn them."""
+
+_NOT_FEATURES = frozenset(("cutout_path", "galaxy_id", "quality_reason", "quality_ok", "has_g", "has_r", "has_z"))
 _LEVEL = 0.68  # its lower bound is the 16th percentile of the resamples
 _MINIMUM_PER_CLASS = 5
 
@@ -64,3 +70,16 @@ def _flag(name: str, lower: float, settings: ShortcutSettings) -> str:
     if name in settings.expected_physics:
         return "expected"
     return "red" if lower > settings.red_auc else "yellow"
+
+
+def audited_table(manifest: pd.DataFrame, features: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return manifest rows joined with all their numeric features, and the names of what is audited.
+
+    Audited are the measured features of the stamps and the observing conditions; identifiers, positions and labels
+    are not.
+    """
+    measured = [name for name in features.columns if name not in _NOT_FEATURES and name not in manifest.columns]
+    table = manifest.merge(features[["galaxy_id", *measured]], on="galaxy_id", how="left", validate="one_to_one")
+    of_stamps = [name for name in features.columns if name not in _NOT_FEATURES]
+    names = [*of_stamps, *(name for name in CONDITIONS if name not in of_stamps)]
+    return table, names

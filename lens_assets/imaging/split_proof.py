@@ -9,8 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lens_assets.campaign.stages.features import SplitProofSettings
-from lens_assets.imaging.manifest import SPLIT_ORDER
+from lens_assets.imaging.manifest import SPLIT_ORDER, near_any
 from lens_assets.sky.matching import pairs_within
+from lens_assets.survey.units import depth_ivar_to_mag
 
 CONTINUOUS = ("nobs_z", "psfsize_g", "psfsize_r", "psfsize_z", "psfdepth_r_mag", "ebv", "mag_r")
 CATEGORICAL = ("type", "pool", "tier", "confuser_category", "nobs_z_bin")
@@ -23,8 +24,8 @@ def split_checks(
 ) -> pd.DataFrame:
     """Return one row a check: name, kind (`separation` must pass, `balance` warns), splits, found, bound, passed.
 
-    `manifest` is the training manifest; `evaluation_only` holds galaxy_id, ra, dec (degrees) of every system that
-    must never be near a training stamp, in the manifest or not. For separation `found` counts offending rows or
+    `manifest` is the training manifest; `evaluation_only` holds galaxy_id (or null), ra, dec (degrees) of every system
+    that must never be near a training stamp, in the manifest or not. For separation `found` counts offending rows or
     pairs; for balance it is an effect size.
     """
     checks = [
@@ -46,7 +47,7 @@ def balance_table(manifest: pd.DataFrame) -> pd.DataFrame:
     Categorical columns: Cramer's V with the bias correction of Bergsma 2013 (J. Korean Stat. Soc. 42, 323), so that
     small samples do not look unbalanced. NaN where a split is empty or a column does not vary.
     """
-    frame = manifest.assign(psfdepth_r_mag=_depth_mag(manifest["psfdepth_r"]))
+    frame = manifest.assign(psfdepth_r_mag=depth_ivar_to_mag(manifest["psfdepth_r"].to_numpy(dtype=float)))
     rows = []
     for label, part in (("all", frame), *((str(v), frame[frame["label"] == v]) for v in (0, 1))):
         for first, second in combinations(SPLIT_ORDER, 2):
@@ -90,12 +91,6 @@ def cramer_v(first: pd.Series, second: pd.Series) -> float:
     two_reduced = 2.0 - 1.0 / (total - 1)
     smaller = min(k_reduced, two_reduced) - 1.0
     return float(np.sqrt(reduced / smaller)) if smaller > 0 else float("nan")
-
-
-def _depth_mag(psfdepth: pd.Series) -> NDArray[np.float64]:
-    from lens_assets.survey.units import depth_ivar_to_mag
-
-    return depth_ivar_to_mag(psfdepth.to_numpy(dtype=float))
 
 
 def _check(name: str, kind: str, splits: str, found: float, bound: float, detail: str = "") -> tuple[object, ...]:
@@ -148,13 +143,9 @@ def _anchors(
     manifest: pd.DataFrame, evaluation_only: pd.DataFrame, buffer_arcsec: float
 ) -> list[tuple[object, ...]]:
     train = manifest[manifest["split"] == "train"]
-    same = train["galaxy_id"].isin(evaluation_only["galaxy_id"]) | train["evaluation_only"].fillna(False).astype(bool)
-    near, _, _ = pairs_within(
-        train["ra"].to_numpy(), train["dec"].to_numpy(),
-        evaluation_only["ra"].to_numpy(), evaluation_only["dec"].to_numpy(), buffer_arcsec,
-    )  # fmt: skip
-    close = np.zeros(len(train), dtype=bool)
-    close[near] = True
+    flagged = train["evaluation_only"].fillna(False).astype(bool)
+    same = flagged | train["galaxy_id"].isin(evaluation_only["galaxy_id"].dropna())
+    close = near_any(train, evaluation_only, buffer_arcsec)
     return [
         _check("no_evaluation_only_in_train", "separation", "train", int(same.sum()), 0, _examples(train, same)),
         _check(

@@ -11,9 +11,7 @@ class CutoutsSettings(Settings):
     """How stamps are cut from the coadds."""
 
     stamp_pixels: int = setting("side of a stamp, odd so that the target has a central pixel", "pixel", ge=33, le=255)
-    pixel_scale_arcsec: float = setting("expected pixel of the coadds; others are refused", "arcsec", gt=0, le=2)
     layer: str = setting("name of the imaging, written into the manifest", min_length=1)
-    stamps_per_batch: int = setting("stamps kept in memory at a time while cutting", "stamps", ge=1, le=20_000)
     warn_failed_fraction: float = setting("share of wanted stamps without one that warns", "fraction", ge=0, le=1)
     max_failed_fraction: float = setting("share of wanted stamps without one that fails", "fraction", ge=0, le=1)
 
