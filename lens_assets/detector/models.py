@@ -86,11 +86,11 @@ def _bottleneck_resnet(settings: ArchitectureSettings) -> StampNetwork:
     stem = nn.Conv2d(BANDS, width, 5, settings.stem_stride, 2, bias=False)
     stages: list[nn.Module] = []
     inputs = width
-    for index, blocks in enumerate((2, 2, 3)):
+    for index in range(3):
         inner, outputs = (width // 2) << index, (2 * width) << index
         stride = 1 if index == 0 else 2
         layers: list[nn.Module] = []
-        for block in range(blocks):
+        for block in range(2):
             layers.append(_Bottleneck(inputs, inner, outputs, stride if block == 0 else 1))
             inputs = outputs
         if index == 2:

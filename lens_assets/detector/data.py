@@ -1,0 +1,93 @@
+"""Stamps with labels, and what training does to them: order and augmentation, drawn from counters.
+
+Nothing here depends on the order of rows: an epoch's order and a stamp's augmentation belong to (seed, epoch, galaxy).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lens_assets.campaign.stages.experiments import AugmentationSettings
+from lens_assets.sky.randomness import uniform
+
+ReadStamps = Callable[[NDArray[np.int64]], NDArray[np.float32]]
+DIHEDRAL_SIZE = 8
+
+
+@dataclass(frozen=True)
+class LabelledStamps:
+    """Stamps that are read when they are needed.
+
+    `galaxy_ids`, `labels` (1 or 0), `weights` (>= 0) and `tiers` ("A", "B", "N1", "N2") have shape (N,);
+    `read(rows)` returns the stamps of those rows, (M, 3, H, W) in nanomaggies.
+    """
+
+    galaxy_ids: Sequence[str]
+    labels: NDArray[np.float32]
+    weights: NDArray[np.float32]
+    tiers: Sequence[str]
+    read: ReadStamps
+
+    def __post_init__(self) -> None:
+        sizes = {len(self.galaxy_ids), len(self.labels), len(self.weights), len(self.tiers)}
+        if len(sizes) != 1:
+            raise ValueError(f"ids, labels, weights and tiers have different lengths: {sorted(sizes)}")
+        if not (np.isfinite(self.weights).all() and (np.asarray(self.weights) >= 0).all()):
+            raise ValueError("sample weights must be finite and >= 0")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def classes(self) -> tuple[int, int]:
+        """Return the numbers of positives and negatives."""
+        positives = int((np.asarray(self.labels) == 1).sum())
+        return positives, len(self) - positives
+
+
+def targets(stamps: LabelledStamps, tier_b_label_smoothing: float) -> NDArray[np.float32]:
+    """Return training targets (N,): the label, lowered for tier-B positives, whose label is only probable."""
+    tier_b = np.asarray([tier == "B" for tier in stamps.tiers])
+    lowered = np.where(tier_b & (stamps.labels == 1), 1.0 - tier_b_label_smoothing, stamps.labels)
+    return lowered.astype(np.float32)
+
+
+def epoch_order(galaxy_ids: Sequence[str], seed: int, epoch: int) -> NDArray[np.int64]:
+    """Return the order in which an epoch visits the rows, (N,)."""
+    return np.argsort(uniform(seed, galaxy_ids, f"order/{epoch}"), kind="stable").astype(np.int64)
+
+
+def augment(
+    stamps: NDArray[np.float32], galaxy_ids: Sequence[str], seed: int, epoch: int, settings: AugmentationSettings
+) -> NDArray[np.float32]:
+    """Return stamps (N, 3, H, W) turned, mirrored and shifted by whole pixels, flux untouched.
+
+    Shifts wrap around; the campaign keeps them smaller than the margin between stamp and crop.
+    """
+    element, shift_y, shift_x = draw_augmentation(galaxy_ids, seed, epoch, settings)
+    result = np.empty_like(stamps)
+    for row, stamp in enumerate(stamps):
+        turned = dihedral(stamp, int(element[row]))
+        result[row] = np.roll(turned, (int(shift_y[row]), int(shift_x[row])), axis=(1, 2))
+    return result
+
+
+def draw_augmentation(
+    galaxy_ids: Sequence[str], seed: int, epoch: int, settings: AugmentationSettings
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the dihedral element (0 is the identity) and the shifts in y and x in pixels, each (N,)."""
+    span = 2 * settings.max_shift_px + 1
+    elements = DIHEDRAL_SIZE if settings.dihedral else 1
+    code = (uniform(seed, galaxy_ids, f"augment/{epoch}") * (elements * span * span)).astype(np.int64)
+    element, rest = np.divmod(code, span * span)
+    shift_y, shift_x = np.divmod(rest, span)
+    return element, shift_y - settings.max_shift_px, shift_x - settings.max_shift_px
+
+
+def dihedral(stamp: NDArray[np.float32], element: int) -> NDArray[np.float32]:
+    """Return (..., H, W) turned by `element % 4` quarter circles, after a mirror for elements 4 to 7."""
+    mirrored = stamp[..., ::-1] if element >= DIHEDRAL_SIZE // 2 else stamp
+    return np.rot90(mirrored, element % 4, axes=(-2, -1))
