@@ -1,0 +1,158 @@
+"""Settings of the catalogs stage: which lists are read, how their columns map, and what their rows are used for."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from lens_assets.campaign.base import Settings, setting
+
+Grading = Literal["confident", "probable"]
+LensType = Literal["galaxy", "group", "cluster"]
+Confirmation = Literal["confirmed", "silver", "candidate"]
+MorphologicalType = Literal["PSF", "REX", "DEV", "EXP", "SER"]
+CatalogName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class LensColumns(Settings):
+    """Names of a lens list's columns; an empty text where the list has none."""
+
+    name: str = setting("designation")
+    ra: str = setting("right ascension", "deg", min_length=1)
+    dec: str = setting("declination", "deg", min_length=1)
+    z_lens: str = setting("redshift of the lens, free text")
+    type: str = setting("galaxy, group or cluster; galaxy where empty")
+    grading: str = setting("confident or probable, or values of grading_values; probable where empty")
+    reference: str = setting("references, joined by ' | '")
+
+
+class LensSource(Settings):
+    """One list of lenses."""
+
+    name: CatalogName = setting("name of the list, part of the ids of its lenses")
+    origin: Literal["lenscat", "simulated", "file"] = setting("the lenscat package, the simulated sky, or a file")
+    path: str = setting("CSV, FITS, VOTable or Parquet file, relative to the campaign; empty unless origin is file")
+    sha256: str = setting("checksum the file must have; empty: any", pattern=r"^([0-9a-f]{64})?$")
+    columns: LensColumns = setting("how its columns map")
+    grading_values: dict[str, Grading] = setting("what other gradings mean, e.g. A: confident")
+    positive_names: str = setting("pattern of names that are positives; empty: none of the list")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> LensSource:
+        _path_only_for_files(self.name, self.origin, self.path)
+        _compiles(f"positive_names of {self.name}", self.positive_names)
+        return self
+
+
+class FamilyRule(Settings):
+    """A literature sample that names do not show: recognised by its references."""
+
+    name: str = setting("name of the family", min_length=1)
+    reference_pattern: str = setting("pattern of the references that belong to it", min_length=1)
+    selection: Literal["spectroscopic", "imaging"] = setting("how its members were found")
+    confident_is: Confirmation = setting("status of members graded confident")
+    probable_is: Confirmation = setting("status of members graded probable")
+
+    @model_validator(mode="after")
+    def _valid(self) -> FamilyRule:
+        _compiles(f"reference_pattern of {self.name}", self.reference_pattern)
+        return self
+
+
+class TierRule(Settings):
+    """Tier and training weight of positives of one grading."""
+
+    grading: Grading = setting("grading of the list")
+    tier: Literal["A", "B"] = setting("tier")
+    weight: float = setting("sample weight", "", gt=0, le=1)
+
+
+class SpectroscopicSource(Settings):
+    """One list of spectroscopically selected systems."""
+
+    name: CatalogName = setting("name of the list")
+    path: str = setting("CSV, FITS, VOTable or Parquet file, relative to the campaign", min_length=1)
+    sha256: str = setting("checksum the file must have; empty: any", pattern=r"^([0-9a-f]{64})?$")
+    name_column: str = setting("column of the designation; empty: the row number")
+    ra_column: str = setting("column of the right ascension", "deg", min_length=1)
+    dec_column: str = setting("column of the declination", "deg", min_length=1)
+    confirmation: Literal["confirmed", "silver"] = setting("status of its systems")
+
+
+class ContaminantSource(Settings):
+    """One curated list of non-lenses."""
+
+    name: CatalogName = setting("name of the list")
+    path: str = setting("CSV, FITS, VOTable or Parquet file, relative to the campaign", min_length=1)
+    sha256: str = setting("checksum the file must have; empty: any", pattern=r"^([0-9a-f]{64})?$")
+    name_column: str = setting("column of the designation; empty: the row number")
+    ra_column: str = setting("column of the right ascension; empty: in the J-name", "deg")
+    dec_column: str = setting("column of the declination; empty: in the J-name", "deg")
+    category_column: str = setting("column of the kind of contaminant; empty: category holds for all")
+    category: str = setting("kind of contaminant of all rows; empty: see category_column")
+    galaxy_id_column: str = setting("column of the Tractor id; empty: none")
+    keep_where: dict[str, str] = setting("rows kept: column and the text it must hold, e.g. ring: '1'")
+
+    @model_validator(mode="after")
+    def _complete(self) -> ContaminantSource:
+        if bool(self.category_column) == bool(self.category):
+            raise ValueError(f"contaminants {self.name}: expected exactly one of category_column and category")
+        if bool(self.ra_column) != bool(self.dec_column) or not (self.ra_column or self.name_column):
+            raise ValueError(f"contaminants {self.name}: expected ra_column and dec_column, or a name_column of J-names")
+        return self
+
+
+class CatalogsSettings(Settings):
+    """Lists of lenses and non-lenses, and the match to the survey."""
+
+    lenses: Annotated[tuple[LensSource, ...], Field(min_length=1)] = setting("lists of lenses, by precedence")
+    families: tuple[FamilyRule, ...] = setting("literature samples; the first that matches decides")
+    tiers: tuple[TierRule, ...] = setting("tier and weight by grading")
+    positive_types: tuple[LensType, ...] = setting("types of rows that can be positives", min_length=1)
+    evaluation_gradings: tuple[Grading, ...] = setting("family members of these gradings are held for evaluation")
+    evaluation_types: tuple[LensType, ...] = setting("types of family members held for evaluation")
+    duplicate_radius_arcsec: float = setting("nearer entries are one system", "arcsec", ge=0, le=30)
+    spectroscopic: tuple[SpectroscopicSource, ...] = setting("lists of spectroscopically selected systems")
+    spectroscopic_match_radius_arcsec: float = setting("match to imaging candidates", "arcsec", gt=0, le=30)
+    spectroscopic_matched_use: Literal["evaluation", "training"] = setting("use of candidates so matched")
+    contaminants: tuple[ContaminantSource, ...] = setting("curated lists of non-lenses")
+    match_radius_arcsec: float = setting("lens to Tractor source", "arcsec", gt=0, le=10)
+    coverage_radius_arcsec: float = setting("no source at all within it: outside the survey", "arcsec", gt=0, le=600)
+    match_types: tuple[MorphologicalType, ...] = setting("Tractor types a lens may have", min_length=1)
+    match_mask_bits: tuple[Annotated[int, Field(ge=0, le=16)], ...] = setting("MASKBITS that exclude a match")
+    match_nobs_min: int = setting("least exposures in each of g, r, z", "exposures", ge=0, le=100)
+
+    @model_validator(mode="after")
+    def _names_and_radii(self) -> CatalogsSettings:
+        for group, names in (
+            ("lenses", [item.name for item in self.lenses]),
+            ("families", [item.name for item in self.families]),
+            ("tiers", [item.grading for item in self.tiers]),
+            ("spectroscopic", [item.name for item in self.spectroscopic]),
+            ("contaminants", [item.name for item in self.contaminants]),
+        ):
+            repeated = sorted({name for name in names if names.count(name) > 1})
+            if repeated:
+                raise ValueError(f"{group} names {', '.join(repeated)} twice; expected each once")
+        if {item.grading for item in self.tiers} != {"confident", "probable"}:
+            raise ValueError("tiers: expected one entry for confident and one for probable")
+        if self.coverage_radius_arcsec <= self.match_radius_arcsec:
+            raise ValueError(
+                f"coverage_radius_arcsec is {self.coverage_radius_arcsec} and match_radius_arcsec "
+                f"{self.match_radius_arcsec}; expected the first to be larger"
+            )
+        return self
+
+
+def _path_only_for_files(name: str, origin: str, path: str) -> None:
+    if (origin == "file") != bool(path):
+        raise ValueError(f"lenses {name}: path is {path!r} while origin is {origin}; expected a path only for files")
+
+
+def _compiles(what: str, pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{what} is {pattern!r}; expected a regular expression ({error})") from error
