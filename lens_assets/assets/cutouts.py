@@ -238,7 +238,12 @@ def split_proof(run: AssetRun) -> Product:
     per_split = manifest.groupby(["split", "label"]).size().rename("rows").reset_index()
     return Product(
         table=checks,
-        tables={"balance": balance_table(manifest), "rows_per_split": per_split},
+        tables={
+            "separation": checks[separation].reset_index(drop=True),
+            "balance_checks": checks[~separation].reset_index(drop=True),
+            "effect_sizes": balance_table(manifest),
+            "rows_per_split": per_split,
+        },
         figures={"balance": balance_figure(manifest)},
         summary={
             "separation_passed": bool(checks.loc[separation, "passed"].all()),

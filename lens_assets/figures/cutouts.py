@@ -55,8 +55,8 @@ def balance_figure(manifest: pd.DataFrame) -> Figure:
     figure = _figure(9.0, 2.6)
     for axis, (title, values) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
         finite = np.isfinite(values)
-        edges = np.linspace(*np.percentile(values[finite], [0.5, 99.5]), 21) if finite.any() else np.arange(3)
-        edges = edges if edges[-1] > edges[0] else np.array([edges[0] - 0.5, edges[0] + 0.5])
+        low, high = np.percentile(values[finite], [0.5, 99.5]) if finite.any() else (0.0, 1.0)
+        edges = np.linspace(low, high, 21) if high > low else np.array([low - 0.5, low + 0.5])
         for split, colour in _SPLIT_COLOURS.items():
             chosen = values[finite & (manifest["split"] == split).to_numpy()]
             if len(chosen):

@@ -62,7 +62,7 @@ def blue_residual(
     valid = covered(stamps)
     light = np.where(valid, stamps - np.nan_to_num(level)[:, :, None, None], 0.0).astype(np.float32)
     ratio = host_colour_ratio(light, regions.annulus_inner_px).astype(np.float32)[:, None, None]
-    both = valid.all(axis=1)
+    both = valid[:, 0] & valid[:, 1]
     blue = np.where(both, light[:, 0] - ratio * light[:, 1], 0.0).astype(np.float32)
     side = min(2 * int(np.ceil(radius_px)) + 1, *stamps.shape[2:])
     rows, columns = crop_start(stamps.shape[2], side), crop_start(stamps.shape[3], side)

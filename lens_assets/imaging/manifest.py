@@ -5,7 +5,7 @@ Every row of the sample either becomes a row of the manifest or is listed with t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -184,9 +184,9 @@ def exclusion_counts(excluded: pd.DataFrame) -> pd.DataFrame:
     return counts.rename("rows").reset_index()
 
 
-def design_names(columns: Sequence[str]) -> list[str]:
+def design_names(columns: Iterable[str]) -> list[str]:
     """Return the designs whose membership the columns carry."""
-    return sorted(name.removeprefix("in_") for name in columns if name.startswith("in_") and name != "in_margin")
+    return sorted(name.removeprefix("in_") for name in columns if name.startswith("in_"))
 
 
 def _stamp_columns(cutouts: pd.DataFrame) -> pd.DataFrame:

@@ -161,7 +161,7 @@ def _balance_checks(balance: pd.DataFrame, max_effect_size: float) -> list[tuple
     overall = balance[balance["label"] == "all"]
     for name, part in overall.groupby("column", sort=True):
         effects = part["effect_size"].abs()
-        worst = part.loc[effects.idxmax()] if effects.notna().any() else part.iloc[0]
+        worst = part.iloc[int(np.argmax(effects.fillna(-1.0).to_numpy()))]
         splits = f"{worst['split_a']}-{worst['split_b']}"
         size = float(worst["effect_size"])
         checks.append(_check(f"balance_{name}", "balance", splits, size, max_effect_size, str(worst["statistic"])))
