@@ -5,8 +5,8 @@ matrix) and theta = r e(phi) about the lens, the lens equation r M e(phi) = beta
 phi where M e x (beta + alpha) = 0 and M e . (beta + alpha) > 0: one bracketed root in one variable, for any shape and
 shear, and r follows. The central image of a singular lens has no flux and is not counted.
 
-Caustics: with kappa = K(phi)/r and G = g1 cos 2phi + g2 sin 2phi, det A = (1 - |g|^2) - 2 kappa (1 - G), so the critical
-curve is r = 2 K (1 - G)/(1 - |g|^2); its image under the lens map is the tangential caustic, and r -> 0 gives the cut.
+Caustics: with kappa = K(phi)/r and G = g1 cos 2phi + g2 sin 2phi, det A = (1 - |g|^2) - 2 kappa (1 - G), so the
+critical curve is r = 2 K (1 - G)/(1 - |g|^2); the lens map takes it to the tangential caustic, and r -> 0 to the cut.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ def find_images(
 ) -> Images:
     """Return every image of N point sources at stamp coordinates, each behind its own lens, ordered by source."""
     mass = _double(mass)
-    beta_x = torch.as_tensor(source_x_arcsec).double() - mass.x_arcsec
-    beta_y = torch.as_tensor(source_y_arcsec).double() - mass.y_arcsec
+    beta_x = torch.tensor(np.array(source_x_arcsec, dtype=np.float64)) - mass.x_arcsec
+    beta_y = torch.tensor(np.array(source_y_arcsec, dtype=np.float64)) - mass.y_arcsec
 
     def mismatch(phi: torch.Tensor, lens: MassConstants, bx: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
         _, _, alpha_x, alpha_y, map_x, map_y, _ = _Isothermal(lens).at(phi)
@@ -120,7 +120,7 @@ def multiply_imaged_radius_arcsec(mass: MassConstants, directions: int = 720) ->
     mass = _double(mass)
     phi = torch.arange(4 * directions, dtype=torch.float64) * (2.0 * math.pi / (4 * directions))
     lenses = MassConstants(*(column[:, None] for column in mass))
-    cosine, sine, alpha_x, alpha_y, map_x, map_y, convergence = _Isothermal(lenses).at(phi[None, :])
+    _, _, alpha_x, alpha_y, map_x, map_y, convergence = _Isothermal(lenses).at(phi[None, :])
     shear_squared = lenses.shear_g1**2 + lenses.shear_g2**2
     aligned = lenses.shear_g1 * torch.cos(2 * phi) + lenses.shear_g2 * torch.sin(2 * phi)
     radius = 2.0 * convergence * (1.0 - aligned) / (1.0 - shear_squared)

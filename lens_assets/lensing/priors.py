@@ -88,7 +88,7 @@ def _normal(u: FloatArray, prior: NormalSettings) -> Drawn:
     return values, norm.logpdf(values, prior.mean, prior.sigma)
 
 
-def draw_parameters(
+def draw_prior(
     hosts: pd.DataFrame,
     settings: InjectionSettings,
     seed: int,
@@ -97,7 +97,8 @@ def draw_parameters(
     """Return one row of drawn parameters for each row of `hosts`, with `log_pdf` and `status`, same index.
 
     `hosts` has injection_id, theta_e_low_arcsec and theta_e_high_arcsec (the bin the Einstein radius is drawn in), and
-    shape_e1, shape_e2 of the host galaxy. `magnitude_shift_mag` is the calibrated campaign-wide shift of source magnitudes.
+    shape_e1, shape_e2 of the host galaxy. `magnitude_shift_mag` is the calibrated campaign-wide shift of source
+    magnitudes.
     """
     u = _Uniforms(seed, hosts["injection_id"].astype(str).tolist())
     drawn: dict[str, FloatArray] = {}
@@ -125,7 +126,9 @@ def _draw_lens(drawn: dict[str, FloatArray], hosts: pd.DataFrame, prior: LensPri
     else:
         centre = np.clip(ratio, prior.axis_ratio.minimum, prior.axis_ratio.maximum)
         scale = prior.axis_ratio_host_sigma
-        law = truncnorm((prior.axis_ratio.minimum - centre) / scale, (prior.axis_ratio.maximum - centre) / scale, centre, scale)
+        law = truncnorm(
+            (prior.axis_ratio.minimum - centre) / scale, (prior.axis_ratio.maximum - centre) / scale, centre, scale
+        )
         drawn["lens_axis_ratio"] = law.ppf(u("axis_ratio"))
         log_pdf = law.logpdf(drawn["lens_axis_ratio"])
     # Positions along the half turn, uniform or wrapped about the host; a round host has no angle to follow.

@@ -41,7 +41,9 @@ class LensPriorSettings(Settings):
     angle_mode: Literal["uniform", "host"] = setting("position angle uniform, or normal about the host's")
     angle_host_sigma_deg: float = setting("scatter about the host's angle in mode host", "deg", gt=0, le=90)
     shear_sigma: float = setting("standard deviation of each component of the external shear", gt=0, le=0.3)
-    centre_sigma_arcsec: float = setting("standard deviation of the lens centre about the host, per axis", "arcsec", gt=0, le=1)
+    centre_sigma_arcsec: float = setting(
+        "standard deviation of the lens centre about the host, per axis", "arcsec", gt=0, le=1
+    )
 
 
 class SourcePositionSettings(Settings):
@@ -112,20 +114,26 @@ class BrightnessSettings(Settings):
     fitted_shift_mag: RangeSettings = setting("range searched when fitted", "mag")
 
 
+MOFFAT_BETAS = (2.5, 3.5, 4.5)
+"""Exponents whose transform is elementary, so that the renderer needs no sampled PSF."""
+
+
 class RendererSettings(Settings):
     """How arcs become pixels."""
 
     stamp_pixels: int = setting("side of a stamp, odd", "px", ge=21, le=501)
     ray_tolerance: float = setting("integration error allowed in a pixel, share of the unlensed flux", gt=0, le=1e-2)
-    psf_moffat_beta: Literal[2.5, 3.5, 4.5] = setting("exponent of the Moffat PSF")
+    psf_moffat_beta: float = setting("exponent of the Moffat PSF: 2.5, 3.5 or 4.5")
     psf_fwhm_scale: float = setting("multiplies each band's PSFSIZE; 1 unless a PSF error is studied", gt=0.2, le=3)
     psf_includes_pixel: bool = setting("PSFSIZE describes stars in pixels, so pixels are not convolved again")
     batch_stamps: int = setting("stamps rendered together; changes speed and memory, not bytes", ge=1, le=2048)
 
     @model_validator(mode="after")
-    def _odd(self) -> RendererSettings:
+    def _renderable(self) -> RendererSettings:
         if self.stamp_pixels % 2 == 0:
             raise ValueError(f"stamp_pixels: expected an odd number, got {self.stamp_pixels}")
+        if self.psf_moffat_beta not in MOFFAT_BETAS:
+            raise ValueError(f"psf_moffat_beta: expected one of {MOFFAT_BETAS}, got {self.psf_moffat_beta}")
         return self
 
 

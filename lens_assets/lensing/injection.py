@@ -1,0 +1,282 @@
+"""Rendering injections: parameters and host stamps in, injected stamps and their truth out.
+
+The bytes of a stamp depend on its row, its host and the settings; not on the batch it was rendered in, nor on the
+number of threads (rendering uses one). A null injection (zero flux) is its host, byte for byte. Exact zeros of a host
+are pixels without data and stay zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from lens_assets.campaign.stages.injection import ClumpSettings, InjectionSettings, RendererSettings
+from lens_assets.lensing.canvas import Canvas
+from lens_assets.lensing.geometry import angle_from_x_rad, pixel_centres_arcsec
+from lens_assets.lensing.images import find_images, multiply_imaged_area_arcsec2
+from lens_assets.lensing.light import light_constants
+from lens_assets.lensing.mass import MassConstants, mass_constants
+from lens_assets.lensing.noise import added_noise, inferred_gain
+from lens_assets.lensing.priors import PARAMETER_COLUMNS
+from lens_assets.lensing.rays import Profiles, shoot
+from lens_assets.lensing.status import InjectionStatus
+from lens_assets.sky.randomness import generator
+from lens_assets.survey.units import BANDS, PIXEL_SCALE_ARCSEC, flux_to_mag, mag_to_flux
+
+ARC_ANNULUS_PX = (4.0, 16.0)
+"""Where `arc_snr` is summed: beyond the host's core, within the reach of galaxy-scale Einstein radii."""
+
+WIDEST_PSF_SHARE = 0.25
+PSF_COLUMNS = tuple(f"psfsize_{band}" for band in BANDS)
+SIGMA_COLUMNS = tuple(f"sky_sigma_{band}" for band in BANDS)
+
+Progress = Callable[[int, int], None]
+HostReader = Callable[[Sequence[str]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class RenderResult:
+    """Injected stamps (N, 3, H, W) in nanomaggies, the arcs alone without noise, and one truth row each."""
+
+    stamps: NDArray[np.float32]
+    arcs: NDArray[np.float32]
+    truth: pd.DataFrame
+
+
+def null_injections(plan_rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the same injections with sources of zero flux."""
+    return plan_rows.assign(source_mag_r=np.inf)
+
+
+def render_injections(
+    plan_rows: pd.DataFrame,
+    host_stamps: NDArray[np.float32],
+    settings: InjectionSettings,
+    progress: Progress | None = None,
+) -> RenderResult:
+    """Render all rows onto `host_stamps` (N, 3, H, W), in row order; `render_batches` is for more than memory holds."""
+    position = {path: row for row, path in enumerate(plan_rows["injection_id"].astype(str))}
+
+    def read(identifiers: Sequence[str]) -> NDArray[np.float32]:
+        return host_stamps[[position[name] for name in identifiers]]
+
+    if len(host_stamps) != len(plan_rows) or len(position) != len(plan_rows):
+        raise ValueError(
+            f"expected one host stamp for each of {len(plan_rows)} rows with different injection_id, "
+            f"got {len(host_stamps)} stamps and {len(position)} ids"
+        )
+    batches = list(render_batches(plan_rows, read, settings, progress, reader_column="injection_id"))
+    if not batches:
+        size = settings.renderer.stamp_pixels
+        empty = np.zeros((0, len(BANDS), size, size), dtype=np.float32)
+        return RenderResult(empty, empty, empty_truth(plan_rows))
+    return RenderResult(
+        np.concatenate([batch.stamps for batch in batches]),
+        np.concatenate([batch.arcs for batch in batches]),
+        pd.concat([batch.truth for batch in batches]),
+    )
+
+
+def render_batches(
+    plan_rows: pd.DataFrame,
+    read_hosts: HostReader,
+    settings: InjectionSettings,
+    progress: Progress | None = None,
+    reader_column: str = "host_cutout_path",
+) -> Iterator[RenderResult]:
+    """Yield rendered batches of `renderer.batch_stamps` rows in row order; memory does not grow with the rows.
+
+    `read_hosts` is given the values of `reader_column` and returns the host stamps, (n, 3, H, W) float32.
+    """
+    size = settings.renderer.batch_stamps
+    for start in range(0, len(plan_rows), size):
+        rows = plan_rows.iloc[start : start + size]
+        hosts = read_hosts(rows[reader_column].astype(str).tolist())
+        yield _render_batch(rows, hosts, settings)
+        if progress is not None:
+            progress(min(start + size, len(plan_rows)), len(plan_rows))
+
+
+def _render_batch(rows: pd.DataFrame, hosts: NDArray[np.float32], settings: InjectionSettings) -> RenderResult:
+    expected = (len(rows), len(BANDS), settings.renderer.stamp_pixels, settings.renderer.stamp_pixels)
+    if hosts.shape != expected:
+        raise ValueError(f"host stamps have shape {hosts.shape}, expected {expected} (renderer.stamp_pixels)")
+    status = input_status(rows, settings.renderer)
+    status[~np.isfinite(hosts).all(axis=(1, 2, 3))] |= InjectionStatus.HOST_UNREADABLE
+    arcs = np.zeros(hosts.shape, dtype=np.float32)
+    magnification = np.full(len(rows), np.nan)
+    usable = status == InjectionStatus.OK
+    if usable.any():
+        arcs[usable], magnification[usable] = render_arcs(rows[usable], settings)
+    dark = usable & ~(magnification > 0)
+    status[dark] |= InjectionStatus.NO_LIGHT_ON_STAMP
+    sigma = rows[list(SIGMA_COLUMNS)].to_numpy(np.float64)
+    gain = inferred_gain(np.where(sigma > 0, sigma, np.nan), settings.noise.sky_brightness)
+    stamps = hosts.copy()
+    for row in np.flatnonzero(status == InjectionStatus.OK):
+        identifier = str(rows["injection_id"].iloc[row])
+        noise = added_noise(arcs[row], gain[row], sigma[row], settings.noise, settings.seed, identifier)
+        added = arcs[row].astype(np.float64) + noise
+        covered = (hosts[row] != 0.0) & (added != 0.0)
+        stamps[row][covered] = (hosts[row].astype(np.float64) + added)[covered].astype(np.float32)
+    snr = annulus_snr(arcs[:, BANDS.index("r")], sigma[:, BANDS.index("r")])
+    truth = _truth(rows, _Measured(status, magnification, snr, gain * settings.noise.gain_scale))
+    return RenderResult(stamps, arcs, truth)
+
+
+def input_status(rows: pd.DataFrame, settings: RendererSettings) -> NDArray[np.int64]:
+    """Return the status bits that follow from the rows alone, OR-ed with their own `status`, shape (N,)."""
+    status = rows["status"].to_numpy(np.int64).copy() if "status" in rows else np.zeros(len(rows), np.int64)
+    parameters = rows[list(PARAMETER_COLUMNS)].to_numpy(np.float64).copy()
+    parameters[:, PARAMETER_COLUMNS.index("source_mag_r")][np.isposinf(rows["source_mag_r"].to_numpy(np.float64))] = 0.0
+    status[~np.isfinite(parameters).all(axis=1)] |= InjectionStatus.PARAMETERS_NOT_FINITE
+    fwhm = rows[list(PSF_COLUMNS)].to_numpy(np.float64) * settings.psf_fwhm_scale
+    status[~(np.isfinite(fwhm) & (fwhm > 0)).all(axis=1)] |= InjectionStatus.PSF_UNKNOWN
+    widest = WIDEST_PSF_SHARE * settings.stamp_pixels * PIXEL_SCALE_ARCSEC
+    status[(fwhm > widest).any(axis=1)] |= InjectionStatus.PSF_TOO_WIDE
+    sigma = rows[list(SIGMA_COLUMNS)].to_numpy(np.float64)
+    status[~(np.isfinite(sigma) & (sigma > 0)).all(axis=1)] |= InjectionStatus.SKY_NOISE_UNKNOWN
+    return status
+
+
+def render_arcs(
+    rows: pd.DataFrame, settings: InjectionSettings, dtype: torch.dtype = torch.float32
+) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
+    """Return noiseless lensed sources (N, 3, H, W) in nanomaggies, and the magnification measured on the stamp.
+
+    The magnification is the flux of all rays that reach the stamp over the source's unlensed total.
+    """
+    renderer = settings.renderer
+    with one_thread():
+        canvas = Canvas(renderer.stamp_pixels, PIXEL_SCALE_ARCSEC, dtype, not renderer.psf_includes_pixel)
+        profiles = source_profiles(rows, settings.seed, settings.source.clumps, dtype)
+        rays = shoot(profiles, renderer.stamp_pixels, PIXEL_SCALE_ARCSEC, renderer.ray_tolerance)
+        grid = canvas.deposit(rays, len(rows))
+        magnification = grid.sum(dim=(1, 2), dtype=torch.float64).numpy()
+        fwhm = torch.tensor(rows[list(PSF_COLUMNS)].to_numpy(np.float64) * renderer.psf_fwhm_scale)
+        unit = canvas.convolve(grid, fwhm, renderer.psf_moffat_beta)
+        flux = torch.as_tensor(source_fluxes(rows)).to(dtype)
+        return (unit * flux[:, :, None, None]).numpy(), magnification
+
+
+def source_fluxes(rows: pd.DataFrame) -> NDArray[np.float64]:
+    """Return unlensed total fluxes by band, nanomaggies, shape (N, 3); zero for an infinite magnitude."""
+    r = rows["source_mag_r"].to_numpy(np.float64)
+    g = r + rows["source_g_minus_r"].to_numpy(np.float64)
+    z = r - rows["source_r_minus_z"].to_numpy(np.float64)
+    return mag_to_flux(np.stack([g, r, z], axis=1))
+
+
+def lens_of(rows: pd.DataFrame, dtype: torch.dtype = torch.float64) -> MassConstants:
+    """Return the deflectors of truth rows."""
+    return mass_constants(
+        rows["theta_e_arcsec"], rows["lens_axis_ratio"], rows["lens_angle_deg"],
+        rows["shear_g1"], rows["shear_g2"], rows["lens_x_arcsec"], rows["lens_y_arcsec"], dtype,
+    )  # fmt: skip
+
+
+def source_profiles(
+    rows: pd.DataFrame, seed: int, clumps: ClumpSettings, dtype: torch.dtype = torch.float32
+) -> Profiles:
+    """Return the light profiles of truth rows behind their lenses: one Sersic each, then the clumps."""
+    columns = ["source_x_arcsec", "source_y_arcsec", "source_half_light_radius_arcsec", "source_sersic_index",
+               "source_axis_ratio", "source_angle_deg"]  # fmt: skip
+    main = rows[columns].to_numpy(np.float64)
+    count = rows["source_clumps"].to_numpy(np.int64)
+    fraction = np.where(count > 0, rows["source_clump_flux_fraction"].to_numpy(np.float64), 0.0)
+    stamps = [np.arange(len(rows))]
+    shapes, fluxes = [main], [1.0 - fraction]
+    for row in np.flatnonzero(count):
+        knots = _clumps(main[row], int(count[row]), seed, str(rows["injection_id"].iloc[row]), clumps)
+        stamps.append(np.full(len(knots), row))
+        shapes.append(knots)
+        fluxes.append(np.full(len(knots), fraction[row] / count[row]))
+    stamp = np.concatenate(stamps)
+    x, y, radius, index, ratio, angle = np.concatenate(shapes).T
+    light = light_constants(x, y, radius, index, ratio, angle, np.concatenate(fluxes), dtype)
+    mass = MassConstants(*(column[torch.as_tensor(stamp)] for column in lens_of(rows, dtype)))
+    return Profiles(mass, light, torch.as_tensor(stamp))
+
+
+def _clumps(
+    source: NDArray[np.float64], count: int, seed: int, injection_id: str, settings: ClumpSettings
+) -> NDArray[np.float64]:
+    """Return round exponential knots placed uniformly within the source's half-light ellipse, shape (count, 6)."""
+    x, y, radius, _, ratio, angle_deg = source
+    stream = generator(seed, injection_id, "clump_positions")
+    distance = radius * np.sqrt(stream.uniform(size=count))
+    direction = stream.uniform(0.0, 2.0 * np.pi, size=count)
+    along = distance * np.cos(direction) / np.sqrt(ratio)
+    across = distance * np.sin(direction) * np.sqrt(ratio)
+    turn = float(angle_from_x_rad(angle_deg))
+    knots = np.empty((count, 6))
+    knots[:, 0] = x + along * np.cos(turn) - across * np.sin(turn)
+    knots[:, 1] = y + along * np.sin(turn) + across * np.cos(turn)
+    knots[:, 2:] = (radius * settings.radius_fraction, 1.0, 1.0, 0.0)
+    return knots
+
+
+def annulus_snr(arcs_r: NDArray[np.floating], sky_sigma_r: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the summed noiseless r signal in the arc annulus over sigma sqrt(pixels), shape (N,)."""
+    axis = pixel_centres_arcsec(arcs_r.shape[-1], 1.0)
+    radius = np.hypot(axis[:, None], axis[None, :])
+    inside = (radius >= ARC_ANNULUS_PX[0]) & (radius < ARC_ANNULUS_PX[1])
+    signal = arcs_r[:, inside].sum(axis=1, dtype=np.float64)
+    return np.asarray(signal / (sky_sigma_r * np.sqrt(inside.sum())))
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What rendering found for each row of a batch; NaN where a row failed."""
+
+    status: NDArray[np.int64]
+    magnification: NDArray[np.float64]
+    arc_snr: NDArray[np.float64]
+    gain: NDArray[np.float64]
+
+
+def empty_truth(plan_rows: pd.DataFrame) -> pd.DataFrame:
+    """Return a truth table of no rows with the columns that these plan rows would lead to."""
+    nothing = np.zeros(0)
+    return _truth(plan_rows[:0], _Measured(nothing.astype(np.int64), nothing, nothing, np.zeros((0, len(BANDS)))))
+
+
+def _truth(rows: pd.DataFrame, measured: _Measured) -> pd.DataFrame:
+    """Return the plan's columns followed by what rendering measured; NaN where an injection failed."""
+    good = measured.status == InjectionStatus.OK
+    truth = rows.copy()
+    magnification = np.where(good, measured.magnification, np.nan)
+    lensed = magnification[:, None] * source_fluxes(rows)
+    for plane, band in enumerate(BANDS):
+        truth[f"lensed_mag_{band}"] = flux_to_mag(lensed[:, plane])
+    truth["magnification"] = magnification
+    images, area = np.zeros(len(rows), dtype=np.int64), np.full(len(rows), np.nan)
+    if good.any():
+        lenses = lens_of(rows[good])
+        x, y = (rows.loc[good, f"source_{axis}_arcsec"].to_numpy(np.float64) for axis in "xy")
+        images[good] = find_images(lenses, x, y).counts(int(good.sum()))
+        area[good] = multiply_imaged_area_arcsec2(lenses)
+    truth["n_images"] = images
+    truth["multiply_imaged_area_arcsec2"] = area
+    truth["arc_snr"] = np.where(good, measured.arc_snr, np.nan)
+    for plane, band in enumerate(BANDS):
+        truth[f"gain_{band}"] = np.where(good, measured.gain[:, plane], np.nan)
+    truth["status"] = measured.status.astype(np.int64)
+    return truth
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run torch on one thread: the order of sums is then fixed, and processes, not threads, share the cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
