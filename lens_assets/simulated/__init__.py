@@ -1,1 +1,1 @@
-"""The demo sky: a small survey in DR10's own formats, with a ray shooter of its own."""
+"""The simulated sky of demo campaigns, written in the survey's own formats; nothing imports it but its asset."""
