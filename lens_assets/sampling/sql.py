@@ -92,21 +92,25 @@ class Project:
     models: Mapping[str, Model]
     sources: Mapping[str, Source]
 
-    def upstream(self, targets: Iterable[str]) -> list[str]:
-        """Return the models that the targets need, themselves included, in the order to run them."""
-        wanted: set[str] = set()
+    def upstream(self, targets: Iterable[str], given: Iterable[str] = ()) -> list[str]:
+        """Return the models that the targets need, themselves included, in the order to run them.
+
+        What is `given` is there already: neither it nor what only it needs is run.
+        """
+        there, wanted = set(given), set[str]()
         stack = list(targets)
         while stack:
             name = stack.pop()
-            if name in self.models and name not in wanted:
+            if name in self.models and name not in wanted and name not in there:
                 wanted.add(name)
                 stack += self.models[name].references
         return [name for name in self.models if name in wanted]
 
-    def source_names(self, targets: Iterable[str]) -> list[str]:
-        """Return the sources that the targets read, directly or not."""
-        read = {name for model in self.upstream(targets) for name in self.models[model].references}
-        return [name for name in self.sources if name in read]
+    def inputs(self, targets: Iterable[str], given: Iterable[str] = ()) -> list[str]:
+        """Return the sources, and the models given, that the targets read, directly or not."""
+        run = self.upstream(targets, given)
+        read = {name for model in run for name in self.models[model].references} - set(run)
+        return [name for name in (*self.sources, *self.models) if name in read]
 
 
 @dataclass
@@ -157,18 +161,18 @@ def run(
 ) -> Results:
     """Run models in DuckDB over frames, Arrow tables or Parquet files, and return the targets' tables.
 
-    Tests beside the targets and beside materialised models are run too; ModelTestError names what they found.
+    `sources` may hold models too, made before: then they are read and not run. Tests beside the targets and beside materialised models are run too; ModelTestError names what they found.
     """
     config = {"threads": threads, "memory_limit": memory_limit, "preserve_insertion_order": False}
     if temporary_folder is not None:
         config["temp_directory"] = str(temporary_folder)
     with duckdb.connect(config=config) as connection:
-        for name in project.source_names(targets):
+        for name in project.inputs(targets, sources):
             if name not in sources:
                 raise ModelError(f"models {', '.join(targets)} read {name}, which was not given")
-            _register(connection, project.sources[name], sources[name])
+            _register(connection, name, project.sources.get(name), sources[name])
         results = Results({})
-        for name in project.upstream(targets):
+        for name in project.upstream(targets, sources):
             _create(connection, project.models[name], parameters, table=name in targets)
             if name in targets or project.models[name].materialised:
                 results.row_counts[name] = len(connection.table(name))
@@ -183,8 +187,8 @@ def column_types(
     """Return the DuckDB type of every column of the models (default all), from a run over empty tables."""
     wanted = project.upstream(models or project.models)
     with duckdb.connect() as connection:
-        for name in project.source_names(wanted):
-            _register(connection, project.sources[name], empty_source(project.sources[name]))
+        for name in project.inputs(wanted):
+            _register(connection, name, project.sources[name], empty_source(project.sources[name]))
         found = {}
         for name in wanted:
             _create(connection, project.models[name], parameters, table=False)
@@ -277,20 +281,25 @@ def _exists(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
     return True
 
 
-def _register(connection: duckdb.DuckDBPyConnection, source: Source, data: SourceData) -> None:
+def _register(
+    connection: duckdb.DuckDBPyConnection, name: str, source: Source | None, data: SourceData
+) -> None:
     if isinstance(data, pd.DataFrame):
         data = pa.Table.from_pandas(data, preserve_index=False)
     relation = connection.from_arrow(data) if isinstance(data, pa.Table) else connection.read_parquet(list(data))
-    missing = [name for name in source.columns if name not in relation.columns]
+    if source is None:
+        relation.create_view(name)
+        return
+    missing = [column for column in source.columns if column not in relation.columns]
     if missing:
         raise ModelError(
-            f"table {source.name} lacks the columns {', '.join(missing)}; {SOURCES_FILE} declares them and what they mean"
+            f"table {name} lacks the columns {', '.join(missing)}; {SOURCES_FILE} says what they are"
         )
     declared = [
-        exp.alias_(exp.cast(exp.column(name, quoted=True), kind, dialect=DIALECT), name, quoted=True).sql(DIALECT)
-        for name, (kind, _) in source.columns.items()
+        exp.alias_(exp.cast(exp.column(column, quoted=True), kind, dialect=DIALECT), column, quoted=True).sql(DIALECT)
+        for column, (kind, _) in source.columns.items()
     ]
-    relation.project(", ".join(declared)).create_view(source.name)
+    relation.project(", ".join(declared)).create_view(name)
 
 
 def _create(

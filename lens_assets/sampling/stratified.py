@@ -1,0 +1,151 @@
+"""The deterministic sample of every design: parameters of a design, and the SQL models run for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from lens_assets.campaign.stages.negatives import CountBin
+from lens_assets.campaign.stages.sampling import RandomDesign, SamplingSettings, StratifiedDesign
+from lens_assets.sampling.pool import count_bins_table
+from lens_assets.sampling.sql import Parameter, SourceData, load_project, run
+
+SAMPLE_COLUMNS = (
+    "design", "galaxy_id", "label", "tier", "pool", "confuser_category", "split", "healpix_128", "sky_partition",
+    "region_id", "fold", "ra", "dec", "brickname", "type", "type_bin", "nobs_z", "nobs_z_bin", "stratum",
+    "sample_weight", "sampling_weight", "lens_id", "family", "confirmation", "evaluation_only",
+    "mag_g", "mag_r", "mag_z", "psfsize_g", "psfsize_r", "psfsize_z", "psfdepth_g", "psfdepth_r", "psfdepth_z",
+    "galdepth_g", "galdepth_r", "galdepth_z", "ebv", "maskbits", "shape_r", "shape_e1", "shape_e2", "sersic",
+)  # fmt: skip
+
+
+class EmptySampleError(ValueError):
+    """A design that has no lens, or no negative, to draw."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Rows of all designs, one a (design, galaxy_id); and what each stratum wanted, had and gave."""
+
+    rows: pd.DataFrame
+    strata: pd.DataFrame
+
+    @property
+    def shortfalls(self) -> pd.DataFrame:
+        """Strata that could not give what was wanted, or that drew on a neighbour."""
+        lacks = self.strata[["shortfall_n1", "got_from_above", "got_from_below"]].sum(axis=1) > 0
+        return self.strata[lacks].reset_index(drop=True)
+
+
+def design_parameters(name: str, design: StratifiedDesign | RandomDesign, seed: int) -> dict[str, Parameter]:
+    """Return the typed parameters of the sampling models for one design."""
+    if isinstance(design, RandomDesign):
+        return _parameters(name, seed, kind="random", positives="none", include_exp=design.include_exp) | {
+            "rows_train": design.rows_train,
+            "rows_val": design.rows_val,
+            "rows_test": design.rows_test,
+        }
+    return _parameters(name, seed, kind="stratified", positives=design.positives, include_exp=design.include_exp) | {
+        "without_maskbits": design.without_maskbits,
+        "ebv_max": design.ebv_max,
+        "negatives_per_positive": design.negatives_per_positive,
+        "n2_fraction": design.n2_fraction,
+        "condition": design.condition,
+    }
+
+
+def draw_design(
+    name: str,
+    design: StratifiedDesign | RandomDesign,
+    seed: int,
+    negative_pool: pa.Table | list[str],
+    positives: pd.DataFrame,
+    split_cells: pd.DataFrame,
+    pool_bins: tuple[CountBin, ...],
+    temporary_folder: Path | None = None,
+) -> Sample:
+    """Draw one design. `pool_bins` are the exposure bins of a random design, which has no strata of its own.
+
+    Raises EmptySampleError where a design finds no negative, or a stratified one no lens.
+    """
+    bins = design.nobs_z_bins if isinstance(design, StratifiedDesign) else pool_bins
+    sources: dict[str, SourceData] = {
+        "negative_pool": negative_pool,
+        "positives": positives,
+        "split_cells": split_cells,
+        "nobs_z_bins": count_bins_table(bins),
+        "condition_bins": condition_bins_table(design),
+    }
+    results = run(
+        load_project(),
+        ["stratified_sample", "sample_strata"],
+        sources,
+        design_parameters(name, design, seed),
+        temporary_folder=temporary_folder,
+    )
+    rows = results.tables["stratified_sample"].to_pandas().sort_values("galaxy_id").reset_index(drop=True)
+    strata = results.tables["sample_strata"].to_pandas().sort_values(["split", "stratum"]).reset_index(drop=True)
+    _refuse_empty(name, design, rows)
+    return Sample(rows[list(SAMPLE_COLUMNS)], strata if isinstance(design, StratifiedDesign) else strata.iloc[:0])
+
+
+def draw_all(
+    settings: SamplingSettings,
+    negative_pool: pa.Table | list[str],
+    positives: pd.DataFrame,
+    split_cells: pd.DataFrame,
+    pool_bins: tuple[CountBin, ...],
+    temporary_folder: Path | None = None,
+) -> Sample:
+    """Draw every design of a campaign; rows are sorted by design and galaxy_id."""
+    samples = [
+        draw_design(
+            name, design, settings.seed, negative_pool, positives, split_cells, pool_bins, temporary_folder
+        )
+        for name, design in sorted(settings.designs.items())
+    ]
+    return Sample(
+        pd.concat([sample.rows for sample in samples], ignore_index=True),
+        pd.concat([sample.strata for sample in samples], ignore_index=True),
+    )
+
+
+def condition_bins_table(design: StratifiedDesign | RandomDesign) -> pd.DataFrame:
+    """Return the bins of seeing or depth of a design: label, low, high; one open bin where it has none."""
+    edges = design.condition_edges if isinstance(design, StratifiedDesign) else ()
+    lows, highs = [-np.inf, *edges], [*edges, np.inf]
+    labels = [f"{low:g}..{high:g}" for low, high in zip(lows, highs, strict=True)] if edges else ["all"]
+    return pd.DataFrame({"label": labels, "low": lows, "high": highs})
+
+
+def _parameters(name: str, seed: int, *, kind: str, positives: str, include_exp: bool) -> dict[str, Parameter]:
+    return {
+        "design": name,
+        "seed": seed,
+        "kind": kind,
+        "positives": positives,
+        "include_exp": include_exp,
+        "without_maskbits": False,
+        "ebv_max": None,
+        "negatives_per_positive": 0.0,
+        "n2_fraction": 0.0,
+        "condition": "none",
+        "rows_train": 0,
+        "rows_val": 0,
+        "rows_test": 0,
+    }
+
+
+def _refuse_empty(name: str, design: StratifiedDesign | RandomDesign, rows: pd.DataFrame) -> None:
+    labels = set(rows["label"])
+    wanted = {0: "negative", 1: "lens"} if isinstance(design, StratifiedDesign) else {0: "negative"}
+    absent = [what for label, what in wanted.items() if label not in labels]
+    if absent:
+        raise EmptySampleError(
+            f"design {name} draws no {' and no '.join(absent)}; expected at least one. The parity report shows what "
+            "the filters leave, the table of positives which lenses were matched"
+        )
