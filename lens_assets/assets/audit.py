@@ -56,7 +56,7 @@ def _stamps(run: AssetRun, cutout_paths: pd.Series) -> np.ndarray:
     pool="torch",
 )
 def detectability_report(run: AssetRun) -> Product:
-    """Observable recall times the model's own recall on held-out lenses: not in the data, or missed?"""
+    """Observable recall times the model's own recall on held-out lenses: what is not in the data, and what was missed."""
     from lens_assets.audit.detectability import detectability
     from lens_assets.figures import audit as figures
 
@@ -72,7 +72,9 @@ def detectability_report(run: AssetRun) -> Product:
     rates = report.loc[(report["threshold"] == audit) & (report["stratum"] == "all")].set_index("part")["rate"]
     return Product(
         table=report,
-        tables={"anchor_scores": anchors.sort_values("lens_id")[["lens_id", "cutout_path", "visible", "tier", "score"]]},
+        tables={
+            "anchor_scores": anchors.sort_values("lens_id")[["lens_id", "cutout_path", "visible", "tier", "score"]]
+        },
         figures={"detectability": figures.detectability(report, audit)} if len(anchors) else {},
         summary={"anchors": len(anchors), **{f"{part}_recall": float(rate) for part, rate in rates.items()}},
         columns={
@@ -100,7 +102,7 @@ def detectability_report(run: AssetRun) -> Product:
 )
 def false_positive_taxonomy(run: AssetRun) -> Product:
     """Which negatives pass, by confuser class, type and conditions, and what fills the top of a candidate list."""
-    from lens_assets.audit.taxonomy import artefact_share, false_positive_rates, in_bins, top_of_list
+    from lens_assets.audit.taxonomy import false_positive_rates, in_bins, top_of_list
     from lens_assets.figures import audit as figures
     from lens_assets.figures.galleries import gallery
     from lens_assets.survey.units import depth_ivar_to_mag
@@ -121,15 +123,30 @@ def false_positive_taxonomy(run: AssetRun) -> Product:
     top = top_of_list(listed, report.top_candidates)
     shown = top.head(report.gallery_stamps)
     titles = [f"{row.score:.3f} {row.type} {row.confuser_category or ''}" for row in shown.itertuples()]
-    images = {"top_of_list": gallery(_stamps(run, shown["cutout_path"]), titles, stretch_nanomaggies=report.gallery_stretch_nanomaggies)}
+    images = {
+        "top_of_list": gallery(
+            _stamps(run, shown["cutout_path"]), titles, stretch_nanomaggies=report.gallery_stretch_nanomaggies
+        )
+    }
     if len(rates):
         images |= {name: figures.false_positives(rates, evaluation.thresholds.audit, name) for name in properties}
-    columns = ["rank", "galaxy_id", "cutout_path", "score", "type", "confuser_category", "seeing", "depth", "maskbits", "zero_fraction"]
+    columns = [
+        "rank",
+        "galaxy_id",
+        "cutout_path",
+        "score",
+        "type",
+        "confuser_category",
+        "seeing",
+        "depth",
+        "maskbits",
+        "zero_fraction",
+    ]
     return Product(
         table=rates,
         tables={"top_of_list": top[columns]},
         figures=images,
-        summary={"negatives": len(listed), "artefact_share_of_top": artefact_share(top)},
+        summary={"negatives": len(listed), "listed": len(top)},
         columns={
             "threshold": "name of the detection threshold",
             "property": "what negatives are classed by",
@@ -164,5 +181,7 @@ def audit_report(run: AssetRun) -> Product:
     return Product(
         files={"report.html": html},
         summary={**decisions, "bytes": len(html), "sections": len(page.sections)},
-        markdown="\n".join(f"- **{verdict.gate}**: {verdict.decision}. {verdict.statement}" for verdict in page.verdicts),
+        markdown="\n".join(
+            f"- **{verdict.gate}**: {verdict.decision}. {verdict.statement}" for verdict in page.verdicts
+        ),
     )

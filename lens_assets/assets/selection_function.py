@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from lens_assets.assets.framework import AssetRun, NoGo, Product, lens_asset
@@ -40,9 +39,7 @@ def completeness_table(run: AssetRun) -> Product:
     marginals = marginal(trials, thresholds, settings.grid, settings.intervals, settings.seed)
     floor = null_floor(trials, thresholds, settings.intervals)
     point = settings.reference
-    at = completeness_at(
-        table, point.theta_e_arcsec, point.psf_fwhm_arcsec, point.depth_mag, audit, str(run.partition)
-    )
+    at = completeness_at(table, point.theta_e_arcsec, point.psf_fwhm_arcsec, point.depth_mag, audit, str(run.partition))
     plots = {
         "completeness_maps": figures.completeness_maps(table, audit, f"{run.campaign.name}, {run.partition}"),
         "marginals": figures.marginals(marginals, list(thresholds["name"]), f"{run.campaign.name}, {run.partition}"),
@@ -149,6 +146,375 @@ def sensitivity_report(run: AssetRun) -> Product:
             "maximum_shift": "largest |shift| that is stable",
         },
     )
+
+
+@lens_asset(
+    group="selection_function",
+    team="selection",
+    kinds={"parquet", "torch"},
+    inputs=(
+        "simulated_truth",
+        "simulated_survey",
+        "sweep_sources",
+        "split_cells",
+        "injection_batches",
+        "injection_scores",
+        "frozen_detector",
+    ),
+    settings=("selection_function", "injection", "evaluation", "survey"),
+    code_version="closure-1",
+    pool="torch",
+    behind="realism_gate",
+    simulated_only=True,
+)
+def closure_report(run: AssetRun) -> Product:
+    """Whether completeness measured by injection predicts the recall of true lenses never seen before.
+
+    Every true lens of the test split whose host is in the scanned population is cut from the coadds and scored,
+    published or not. The injections, carried over to these lenses by Einstein radius, arc brightness and conditions,
+    predict their recall; bias and the coverage of the intervals are tested.
+    """
+    import pandas as pd
+
+    from lens_assets.figures import selection_function as figures
+    from lens_assets.selection import closure
+
+    settings, audit = run.campaign.selection_function, run.campaign.evaluation.thresholds.audit
+    lenses, stamps, funnel = _true_lenses(run)
+    batches = run.table("injection_batches").rename(columns={"lensed_mag_r": "arc_mag_r", "mag_r": "host_mag_r"})
+    rows, strata, coverage, results = [], [], [], {}
+    for name in run.partition_keys_of("detector"):
+        detector, thresholds = _detector(run, name)
+        scored = lenses.assign(score=detector.score(stamps) if len(lenses) else [])
+        scores = run.table("injection_scores", name, columns=["injection_id", "injected_score"])
+        trials = batches.merge(scores, on="injection_id", validate="one_to_one")
+        trials = trials.loc[(trials["status"] == 0) & trials["injected_score"].notna()]
+        for threshold in thresholds.itertuples(index=False):
+            result = closure.closure(
+                closure.with_strata(scored.assign(passed=scored["score"] >= threshold.threshold), settings.grid),
+                closure.with_strata(
+                    trials.assign(passed=trials["injected_score"] >= threshold.threshold), settings.grid
+                ),
+                closure.LEVELS_OF_STRATA,
+                (settings.intervals.prior_alpha, settings.intervals.prior_beta),
+                settings.seed,
+            )
+            limits = settings.closure
+            verdict, reason = closure.closure_verdict(
+                result, limits.minimum_lenses, limits.maximum_bias, limits.significance
+            )
+            key = {"detector": name, "threshold": threshold.name}
+            results[(name, threshold.name)] = result
+            rows.append({**key, **result.numbers(), "verdict": verdict, "reason": reason})
+            strata.append(result.strata.assign(**key))
+            coverage.append(result.coverage.assign(**key))
+    primary = results[(run.campaign.evaluation.primary_detector, audit)]
+    return Product(
+        table=pd.DataFrame(rows),
+        tables={
+            "strata": pd.concat(strata, ignore_index=True),
+            "coverage": pd.concat(coverage, ignore_index=True),
+            "funnel": funnel,
+        },
+        figures={"closure": figures.closure(primary.strata, f"{run.campaign.evaluation.primary_detector}, {audit}")},
+        summary=primary.numbers(),
+        columns={
+            "n_lenses": "true lenses predicted",
+            "n_unmatched": "true lenses inside the grid that no stratum of injections can predict",
+            "true_recall": "share of the true lenses at or above the threshold",
+            "predicted_recall": "the same, predicted by injections of their strata",
+            "bias": "predicted minus true recall",
+            "standard_error": "standard error of the bias: counting noise of both sides",
+            "verdict": "PASS, FAIL or NOT-EVALUATED",
+            "reason": "why",
+        },
+        markdown=f"Averaged over the injections' population: {closure.AVERAGED_OVER}.",
+    )
+
+
+def _true_lenses(run: AssetRun) -> tuple[pd.DataFrame, np.ndarray, pd.DataFrame]:
+    """Return (true lenses of the test split, their stamps in row order, how many were left at each step)."""
+    import numpy as np
+    import pandas as pd
+
+    from lens_assets.assets.survey import survey_files
+    from lens_assets.survey.coadds import OK, read_stamps_from_brick
+    from lens_assets.survey.units import flux_to_mag
+
+    truth, hosts = run.table("simulated_truth"), run.campaign.injection.hosts
+    lenses = truth.loc[truth["kind"] == "lens"]
+    steps = [("true lenses", len(lenses))]
+    columns = ["galaxy_id", "in_margin", "brickname", "healpix_128", "type", "mag_z", "psfsize_r", "psfdepth_r_mag"]
+    sources = run.table("sweep_sources", columns=columns)
+    sources = sources.loc[~sources["in_margin"]].drop(columns="in_margin")
+    names = ["object_id", "galaxy_id", "ra", "dec", "theta_e_arcsec", "arc_flux_r", "flux_r"]
+    lenses = lenses[names].merge(sources, on="galaxy_id", validate="one_to_one")
+    steps.append(("one Tractor source each", len(lenses)))
+    cells = run.table("split_cells", columns=["healpix_128", "split"])
+    lenses = lenses.merge(cells.loc[cells["split"] == "test"], on="healpix_128", validate="many_to_one")
+    steps.append(("in the test split", len(lenses)))
+    scanned = lenses["type"].isin(hosts.types) & lenses["mag_z"].between(hosts.mag_z.minimum, hosts.mag_z.maximum)
+    lenses = lenses.loc[scanned].sort_values(["brickname", "object_id"]).reset_index(drop=True)
+    steps.append(("host in the scanned population", len(lenses)))
+    lenses["arc_mag_r"], lenses["host_mag_r"] = flux_to_mag(lenses["arc_flux_r"]), flux_to_mag(lenses["flux_r"])
+    files, size = survey_files(run), run.campaign.injection.renderer.stamp_pixels
+    stamps, good = np.zeros((len(lenses), 3, size, size), dtype=np.float32), np.zeros(len(lenses), dtype=bool)
+    groups = lenses.groupby("brickname", sort=True)
+    for brick, group in run.progress(list(groups), "bricks of true lenses"):
+        cut = read_stamps_from_brick(files, str(brick), group["ra"], group["dec"], size)
+        stamps[group.index], good[group.index] = cut.stamps, cut.status == OK
+    steps.append(("with a stamp", int(good.sum())))
+    return lenses.loc[good].reset_index(drop=True), stamps[good], pd.DataFrame(steps, columns=["step", "lenses"])
+
+
+@lens_asset(
+    group="selection_function",
+    team="selection",
+    kinds={"gate"},
+    inputs=(
+        "realism_gate",
+        "anchor_observables",
+        "injection_batches",
+        "injection_scores",
+        "frozen_detector",
+        "completeness_table",
+        "sensitivity_report",
+        "closure_report",
+        "split_proof",
+        "false_positive_taxonomy",
+    ),
+    settings=("selection_function", "realism", "evaluation"),
+    code_version="release-gate-1",
+    behind="realism_gate",
+)
+def release_gate(run: AssetRun) -> Product:
+    """The second verdict: may the numbers be published? Raises unless GO, after the verdict is written.
+
+    Realism is judged again on the full run; the splits must be proven disjoint; completeness must be stable over sky
+    regions and under alternate priors, and must close where there is truth; artefacts must not fill the top
+    of the list.
+    """
+    import pandas as pd
+
+    from lens_assets.realism.verdict import FILE_NAME
+    from lens_assets.selection import release
+
+    settings = run.campaign.selection_function
+    limits, audit = settings.release, run.campaign.evaluation.thresholds.audit
+    battery = _realism_of_full_run(run)
+    rows = [
+        release.realism_evidence(battery),
+        release.split_evidence(run.table("split_proof")),
+        *release.sensitivity_evidence(
+            run.table("sensitivity_report"), limits.accepted_unstable_variants, limits.acceptance_reason
+        ),
+        *_closure_evidence(run, audit),
+    ]
+    regions = []
+    for name in run.partition_keys_of("detector"):
+        trials, _ = _trials(run, name)
+        cut = float(_thresholds(run, name).set_index("name").loc[audit, "threshold"])
+        by_region, p_value = release.region_agreement(trials, cut)
+        rows.append(release.region_evidence(p_value, limits.region_p_value, name))
+        regions.append(by_region.assign(detector=name))
+    rows.append(
+        release.artefact_evidence(
+            run.side_table("false_positive_taxonomy", "top_of_list"), limits.maximum_artefact_share
+        )
+    )
+    rows.append(release.support_evidence(run.table("completeness_table"), audit))
+    verdict = release.judge_release(rows, run.upstream)
+    product = Product(
+        table=pd.DataFrame(rows),
+        files={FILE_NAME: verdict.to_json().encode()},
+        tables={"realism_of_full_run": battery, "regions": pd.concat(regions, ignore_index=True)},
+        summary={
+            "decision": verdict.decision,
+            "conditions": len(rows),
+            "failed": sum(row["verdict"] == "FAIL" for row in rows),
+            "accepted": sum(row["verdict"] == "WARN" for row in rows),
+        },
+        columns={
+            "condition": "what was asked",
+            "found": "what was found",
+            "expected": "what passes",
+            "verdict": "PASS, FAIL, WARN or NOT-EVALUATED",
+            "gates": "whether the row decides",
+            "reason": "why a row is not evaluated, or the campaign's reason for accepting it",
+        },
+        markdown=verdict.statement,
+    )
+    if verdict.decision != "GO":
+        raise NoGo(product, verdict.statement)
+    return product
+
+
+def _closure_evidence(run: AssetRun, audit: str) -> list[dict[str, object]]:
+    from lens_assets.selection import release
+
+    closure = run.campaign.selection_function.closure
+    if "closure_report" not in run.schemes:
+        return [release.missing_closure_evidence(closure.relied_on_campaign)]
+    report = run.table("closure_report")
+    return release.closure_evidence(report.loc[report["threshold"] == audit], closure.maximum_bias)
+
+
+def _realism_of_full_run(run: AssetRun) -> pd.DataFrame:
+    """Run the battery of observables again, on a subsample of the full run against the same anchors."""
+    from lens_assets.lensing.plan import HOST_COLUMNS
+    from lens_assets.realism.battery import run_battery
+    from lens_assets.selection.sensitivity import subsample
+
+    settings = run.campaign.selection_function
+    batches = run.table("injection_batches", columns=["injection_id", "condition", "status", *HOST_COLUMNS])
+    batches["row"] = batches.groupby("condition").cumcount()
+    chosen = subsample(batches.loc[batches["status"] == 0], settings.release.realism_subsample, settings.seed)
+    stamps = _stamps(run, "injection_batches", chosen["condition"] + "#" + chosen["row"].astype("str"))
+    measured = _observables(stamps, chosen, run.campaign.realism.apertures)
+    return run_battery(run.table("anchor_observables"), measured, run.campaign.realism).rows
+
+
+@lens_asset(
+    group="selection_function",
+    team="selection",
+    kinds={"parquet", "fits"},
+    inputs=(
+        "completeness_table",
+        "injection_batches",
+        "injection_scores",
+        "frozen_detector",
+        "sensitivity_report",
+        "closure_report",
+        "realism_gate",
+        "release_gate",
+    ),
+    settings=("selection_function", "injection", "evaluation", "report"),
+    code_version="selection-function-1",
+    behind="release_gate",
+)
+def selection_function_product(run: AssetRun) -> Product:
+    """The release: grid and injections, FITS copy, model card, citation, and the one file that loads and queries it."""
+    import pandas as pd
+
+    from lens_assets.figures import selection_function as figures
+    from lens_assets.selection import loader, product
+
+    campaign, settings = run.campaign, run.campaign.selection_function
+    primary, audit = campaign.evaluation.primary_detector, campaign.evaluation.thresholds.audit
+    names = [primary, *(name for name in run.partition_keys_of("detector") if name != primary)]
+    grid = pd.concat([run.table("completeness_table", name) for name in names], ignore_index=True)
+    side = {
+        kind: pd.concat(
+            [run.side_table("completeness_table", kind, name).assign(detector=name) for name in names],
+            ignore_index=True,
+        )
+        for kind in ("marginals", "floor")
+    }
+    injections = run.table("injection_batches")
+    trials, counts = _trials(run, primary)
+    score_columns = ["injection_id", "host_score", "injected_score"]
+    released = pd.concat(
+        [
+            product.released_injections(
+                trials, injections, run.table("injection_scores", name, columns=score_columns), name
+            )
+            for name in names
+        ],
+        ignore_index=True,
+    )
+    gates = {gate: _read_verdict(run, gate) for gate in ("realism_gate", "release_gate")}
+    verdicts = {gate: f"{verdict.decision}. {verdict.statement}" for gate, verdict in gates.items()}
+    digests = dict(sorted(run.upstream.items())) | {"grid": settings.grid.digest}
+    point = settings.reference
+    quoted = pd.DataFrame(
+        [
+            {"detector": name, "threshold": threshold}
+            | product.completeness_at(
+                grid, point.theta_e_arcsec, point.psf_fwhm_arcsec, point.depth_mag, threshold, name
+            )
+            for name in names
+            for threshold in dict.fromkeys(grid["threshold"])
+        ]
+    )
+    facts = {
+        "hosts": campaign.injection.hosts.population,
+        "denominator": settings.denominator,
+        "grid": settings.grid.name,
+        "quoted_at": f"theta_E {point.theta_e_arcsec} arcsec, PSF {point.psf_fwhm_arcsec} arcsec, "
+        f"depth {point.depth_mag} mag",
+        "prior_of_intervals": f"Beta({settings.intervals.prior_alpha}, {settings.intervals.prior_beta})",
+        "closure": _closure_words(run, audit),
+        **counts,
+    }
+    reason = settings.release.acceptance_reason
+    waivers = [f"{name}: {reason}" for name in settings.release.accepted_unstable_variants]
+    title = f"Selection function of campaign {campaign.name}, detector {primary}"
+    header = {"GRIDNAME": settings.grid.name, "GRIDHASH": settings.grid.digest, "DETECTOR": primary, "THRESH": audit}
+    header |= {"REALISM": gates["realism_gate"].decision, "RELEASE": gates["release_gate"].decision}
+    files = {
+        loader.GRID_FILE: product.parquet_bytes(grid),
+        loader.INJECTIONS_FILE: product.parquet_bytes(released),
+        "marginals.parquet": product.parquet_bytes(side["marginals"]),
+        "floor.parquet": product.parquet_bytes(side["floor"]),
+        product.FITS_FILE: product.fits_bytes(grid, side["marginals"], side["floor"], header),
+        loader.METADATA_FILE: product.metadata_bytes(title, audit, verdicts, digests, settings.grid, facts),
+        "model_card.md": product.model_card(title, quoted, verdicts, facts, digests, waivers),
+        "CITATION.cff": product.citation(),
+        product.LOADER_FILE: product.loader_source(),
+    }
+    shown = grid.loc[grid["detector"] == primary]
+    marginals = side["marginals"].loc[side["marginals"]["detector"] == primary]
+    return Product(
+        table=quoted,
+        files={f"release/{name}": content for name, content in files.items()},
+        figures={
+            "completeness_maps": figures.completeness_maps(shown, audit, title),
+            "marginals": figures.marginals(marginals, list(dict.fromkeys(shown["threshold"])), title),
+        },
+        summary={"injections": len(injections), "cells": len(shown), "grid_digest": settings.grid.digest},
+        columns={
+            "detector": "frozen detector",
+            "threshold": "name of the detection threshold",
+            "value": f"completeness at {facts['quoted_at']}",
+            "lower": "lower 95% limit: the wider of Beta posterior and host bootstrap",
+            "upper": "upper 95% limit: the wider of Beta posterior and host bootstrap",
+        },
+        markdown=files["model_card.md"].decode(),
+    )
+
+
+def _read_verdict(run: AssetRun, gate: str) -> Verdict:
+    from lens_assets.realism.verdict import FILE_NAME, Verdict
+
+    return Verdict.from_json(run.file(gate, FILE_NAME).read_bytes())
+
+
+def _closure_words(run: AssetRun, audit: str) -> str:
+    if "closure_report" not in run.schemes:
+        relied_on = run.campaign.selection_function.closure.relied_on_campaign
+        return f"no truth in this campaign; relies on campaign {relied_on}"
+    report = run.table("closure_report")
+    chosen = report.loc[
+        (report["threshold"] == audit) & (report["detector"] == run.campaign.evaluation.primary_detector)
+    ]
+    return str(chosen["reason"].iloc[0])
+
+
+def _observables(stamps: np.ndarray, rows: pd.DataFrame, apertures: Any) -> pd.DataFrame:
+    """Measure stamps with their hosts' shapes and seeing, and put the rows' own columns beside."""
+    import pandas as pd
+
+    from lens_assets.realism.observables import measure
+    from lens_assets.survey.units import axis_ratio, position_angle_deg
+
+    measured = measure(
+        stamps,
+        axis_ratio(rows["shape_e1"], rows["shape_e2"]),
+        position_angle_deg(rows["shape_e1"], rows["shape_e2"]),
+        rows[["psfsize_g", "psfsize_r", "psfsize_z"]].to_numpy(),
+        apertures,
+    )
+    return pd.concat([rows.reset_index(drop=True), measured], axis=1)
 
 
 def _thresholds(run: AssetRun, detector: str | None) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Detectability: of the known lenses missed, how many are not in the data and how many did the model miss?
+"""Detectability: how many known lenses are missed for lack of signal in the data, and how many by the model.
 
 recall(all) = P(visible) x P(found | visible) + P(not visible) x P(found | not visible): the first factor belongs to
 the survey (the arc stands out of the noise after the seeing, by a rule that no network takes part in), the second

@@ -15,7 +15,9 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
 TEMPLATE = "report.html.j2"
-_VERDICT_WORDS = frozenset({"GO", "NO-GO", "PASS", "FAIL", "WARN", "NOT-EVALUATED", "NOT-REACHED", "STABLE", "UNSTABLE"})
+_VERDICT_WORDS = frozenset(
+    {"GO", "NO-GO", "PASS", "FAIL", "WARN", "NOT-EVALUATED", "NOT-REACHED", "STABLE", "UNSTABLE"}
+)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
-"""False positives: which kinds of galaxy, under which conditions, pass a threshold, and what fills the top of a list."""
+"""False positives: which kinds of galaxy pass a threshold, under which conditions, and what tops a list."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -45,7 +47,7 @@ def false_positive_rates(negatives: pd.DataFrame, thresholds: pd.DataFrame, by: 
 def in_bins(values: pd.Series, edges: tuple[float, ...], unit: str) -> pd.Series:
     """Return a text class for each value, such as "1.20-1.40 arcsec"; "outside" beyond the edges, null for NaN."""
     boundaries = np.asarray(edges, dtype=np.float64)
-    labels = [f"{a:.2f}-{b:.2f} {unit}" for a, b in zip(boundaries[:-1], boundaries[1:], strict=True)]
+    labels = [f"{a:.2f}-{b:.2f} {unit}" for a, b in pairwise(boundaries)]
     index = np.searchsorted(boundaries, values.to_numpy(dtype=np.float64), side="right") - 1
     inside = (index >= 0) & (index < len(labels))
     text = np.where(inside, np.asarray(labels, dtype=object)[np.clip(index, 0, len(labels) - 1)], "outside")
@@ -57,13 +59,3 @@ def top_of_list(objects: pd.DataFrame, count: int) -> pd.DataFrame:
     ordered = objects.sort_values(["score", "galaxy_id"], ascending=[False, True], kind="stable")
     top = ordered.head(count).reset_index(drop=True)
     return top.assign(rank=np.arange(1, len(top) + 1))
-
-
-def artefact_share(top: pd.DataFrame) -> float:
-    """Return the share of a list's top that are image artefacts: a mask bit set at the object, or pixels missing.
-
-    Needs columns maskbits and zero_fraction (largest over bands). NaN for an empty list.
-    """
-    if top.empty:
-        return float("nan")
-    return float(((top["maskbits"].fillna(0) != 0) | (top["zero_fraction"].fillna(0) > 0)).mean())

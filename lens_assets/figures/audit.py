@@ -41,7 +41,9 @@ def false_positives(rates: pd.DataFrame, threshold: str, property_name: str) -> 
     axis = axes[0][0]
     bars = np.clip([rows["rate"] - rows["lower_95"], rows["upper_95"] - rows["rate"]], 0.0, None)
     axis.errorbar(rows["rate"], range(len(rows)), xerr=bars, fmt="o", color="#c0562f", capsize=3)
-    axis.set_yticks(range(len(rows)), [f"{row['class']} ({row['k']}/{row['n']})" for _, row in rows.iterrows()], fontsize=8)
+    axis.set_yticks(
+        range(len(rows)), [f"{row['class']} ({row['k']}/{row['n']})" for _, row in rows.iterrows()], fontsize=8
+    )
     axis.set_xlabel("false-positive rate")
     axis.set_xlim(0.0, None)
     axis.grid(axis="x", alpha=0.25)

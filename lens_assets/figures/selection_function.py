@@ -64,8 +64,13 @@ def _hatch(axis: Any, x: np.ndarray, y: np.ndarray, mask: np.ndarray) -> None:
     for row, column in np.argwhere(mask):
         axis.add_patch(
             Rectangle(
-                (x[column], y[row]), x[column + 1] - x[column], y[row + 1] - y[row],
-                fill=False, hatch="///", edgecolor=_GREY, linewidth=0.0,
+                (x[column], y[row]),
+                x[column + 1] - x[column],
+                y[row + 1] - y[row],
+                fill=False,
+                hatch="///",
+                edgecolor=_GREY,
+                linewidth=0.0,
             )
         )
 
@@ -78,11 +83,20 @@ def marginals(table: pd.DataFrame, thresholds: list[str], title: str) -> Figure:
         for number, threshold in enumerate(thresholds):
             rows = table.loc[(table["axis"] == column) & (table["threshold"] == threshold) & (table["n"] > 0)]
             colour = palette[number % len(palette)]
-            axis.fill_between(rows["centre"], rows["host_lower_95"], rows["host_upper_95"], color=colour, alpha=0.15, lw=0)
+            axis.fill_between(
+                rows["centre"], rows["host_lower_95"], rows["host_upper_95"], color=colour, alpha=0.15, lw=0
+            )
             bars = [rows["completeness"] - rows["beta_lower_95"], rows["beta_upper_95"] - rows["completeness"]]
             axis.errorbar(
-                rows["centre"], rows["completeness"], yerr=np.clip(bars, 0.0, None), color=colour,
-                marker="o", ms=3.5, lw=1.2, capsize=2, label=threshold,
+                rows["centre"],
+                rows["completeness"],
+                yerr=np.clip(bars, 0.0, None),
+                color=colour,
+                marker="o",
+                ms=3.5,
+                lw=1.2,
+                capsize=2,
+                label=threshold,
             )
         axis.set_xlabel(label)
         axis.set_ylim(0.0, None)
@@ -119,8 +133,12 @@ def closure(strata: pd.DataFrame, title: str) -> Figure:
     axis = axes[0][0]
     axis.plot([0, 1], [0, 1], color=_GREY, lw=0.9)
     axis.scatter(
-        strata["k"] / strata["n"], strata["n_passed"] / strata["n_lenses"],
-        s=12.0 * strata["n_lenses"].clip(lower=1), color=_COLOUR, alpha=0.55, edgecolor="white",
+        strata["k"] / strata["n"],
+        strata["n_passed"] / strata["n_lenses"],
+        s=12.0 * strata["n_lenses"].clip(lower=1),
+        color=_COLOUR,
+        alpha=0.55,
+        edgecolor="white",
     )
     axis.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="predicted from injections", ylabel="true lenses found")
     axis.set_title(title, fontsize=9)

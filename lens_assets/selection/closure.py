@@ -1,4 +1,4 @@
-"""Closure: does the measured pass rate of injections, carried over to true lenses, predict their true recall?
+"""Closure: whether the measured pass rate of injections, carried over to true lenses, predicts their true recall.
 
 A true lens has no image without its arc, so both sides count what passes the threshold with the arc in place; the
 host-only cut of the completeness table is not applied here. Injections are carried over by post-stratification
@@ -15,10 +15,22 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from lens_assets.campaign.stages.selection_function import GridSettings
+from lens_assets.selection.grid import OUTSIDE, bin_index
 from lens_assets.selection.rates import LEVELS, BetaPrior
 from lens_assets.sky.randomness import uniform
 
 MINIMUM_STRATUM_TRIALS = 20
+
+LEVELS_OF_STRATA = (
+    ("theta_bin", "margin_bin", "contrast_bin", "psf_bin"),
+    ("theta_bin", "margin_bin", "contrast_bin"),
+    ("theta_pair", "margin_bin", "contrast_bin"),
+    ("theta_pair", "margin_bin"),
+)
+"""Strata from fine to coarse: Einstein radius, brightness of the arc against the depth and against the host, seeing."""
+
+AVERAGED_OVER = "source size, shape, position and colour; host type, shape and colour; seeing where a stratum was thin"
 
 
 @dataclass(frozen=True)
@@ -37,6 +49,30 @@ class ClosureResult:
     standard_error: float
     coverage: pd.DataFrame
     strata: pd.DataFrame
+
+    def numbers(self) -> dict[str, float]:
+        """Return the scalars as columns of a report."""
+        names = ("n_lenses", "n_unmatched", "true_recall", "predicted_recall", "bias", "standard_error")
+        return {name: getattr(self, name) for name in names}
+
+
+def with_strata(frame: pd.DataFrame, grid: GridSettings) -> pd.DataFrame:
+    """Return the rows inside the grid with the columns that `LEVELS_OF_STRATA` names.
+
+    Needs theta_e_arcsec, psfsize_r (arcsec), psfdepth_r_mag, arc_mag_r (lensed) and host_mag_r. The margin is depth
+    minus arc magnitude, the contrast arc minus host magnitude, both in bins of one magnitude.
+    """
+    strata = frame.assign(
+        theta_bin=bin_index(frame["theta_e_arcsec"], grid.theta_e_edges_arcsec),
+        psf_bin=bin_index(frame["psfsize_r"], grid.psf_fwhm_edges_arcsec),
+        depth_bin=bin_index(frame["psfdepth_r_mag"], grid.depth_edges_mag),
+        margin_bin=np.floor(frame["psfdepth_r_mag"] - frame["arc_mag_r"]),
+        contrast_bin=np.floor(frame["arc_mag_r"] - frame["host_mag_r"]),
+    )
+    strata["theta_pair"] = strata["theta_bin"] // 2
+    outside = strata[["theta_bin", "psf_bin", "depth_bin"]].eq(OUTSIDE).any(axis=1)
+    complete = np.isfinite(strata["margin_bin"]) & np.isfinite(strata["contrast_bin"])
+    return strata.loc[~outside & complete].reset_index(drop=True)
 
 
 def predict_by_stratum(

@@ -65,10 +65,7 @@ def trials_of(
 def _require_in_cell(trials: pd.DataFrame, grid: GridSettings) -> None:
     bins = trials[["theta_e_bin", "psf_bin", "depth_bin"]]
     stray = bins.eq(OUTSIDE).any(axis=1)
-    keys = {
-        (psf, depth): key
-        for key, (psf, depth) in condition_centres(grid).items()
-    }
+    keys = {(psf, depth): key for key, (psf, depth) in condition_centres(grid).items()}
     psf_centres, depth_centres = grid.psf_fwhm_arcsec.centres, grid.depth_mag.centres
     expected = [
         None if outside else keys[(psf_centres[psf], depth_centres[depth])]
@@ -80,7 +77,7 @@ def _require_in_cell(trials: pd.DataFrame, grid: GridSettings) -> None:
         raise ValueError(
             f"injection {row['injection_id']}: expected a host in cell {row['condition']} of grid {grid.name}, got PSF "
             f"{row['psfsize_r']:.3f} arcsec, depth {row['psfdepth_r_mag']:.3f} mag, theta_E "
-            f"{row['theta_e_arcsec']:.3f} arcsec ({int(wrong.sum())} such rows); plan the injections again with this grid"
+            f"{row['theta_e_arcsec']:.3f} arcsec ({int(wrong.sum())} such rows); plan them again with this grid"
         )
 
 

@@ -24,9 +24,7 @@ def condition_key(psf_fwhm_arcsec: float, depth_mag: float) -> str:
 
 def condition_keys(grid: GridSettings) -> list[str]:
     """Return the keys of all (PSF, depth) bins, PSF slowest."""
-    return [
-        condition_key(psf, depth) for psf in grid.psf_fwhm_arcsec.centres for depth in grid.depth_mag.centres
-    ]
+    return [condition_key(psf, depth) for psf in grid.psf_fwhm_arcsec.centres for depth in grid.depth_mag.centres]
 
 
 def condition_centres(grid: GridSettings) -> dict[str, tuple[float, float]]:
@@ -84,9 +82,7 @@ def grid_frame(grid: GridSettings) -> pd.DataFrame:
             "depth_mag": np.asarray(grid.depth_mag.centres)[depth],
         }
     )
-    frame["condition"] = [
-        condition_key(p, d) for p, d in zip(frame.psf_fwhm_arcsec, frame.depth_mag, strict=True)
-    ]
+    frame["condition"] = [condition_key(p, d) for p, d in zip(frame.psf_fwhm_arcsec, frame.depth_mag, strict=True)]
     return frame
 
 

@@ -63,9 +63,9 @@ def load(folder: str | Path, quiet: bool = False) -> SelectionFunction:
             "which this file reads; use the loader that came with the release"
         )
     if not quiet:
-        print(f"{metadata['title']}")
+        print(metadata["title"])  # noqa: T201 - the verdict is printed on load by design
         for gate, verdict in metadata["verdicts"].items():
-            print(f"  {gate}: {verdict}")
+            print(f"  {gate}: {verdict}")  # noqa: T201
     injections = root / INJECTIONS_FILE
     return SelectionFunction(
         pd.read_parquet(root / GRID_FILE), metadata, pd.read_parquet(injections) if injections.exists() else None
@@ -124,8 +124,12 @@ class SelectionFunction:
             first = int(np.flatnonzero(bad)[0])
             point = ", ".join(f"{axis} = {value.ravel()[first]:g}" for axis, value in zip(AXES, values, strict=True))
             why = "has too few injections nearby" if inside[first] else f"lies outside the grid ({self.bounds()})"
-            raise OutsideGridError(f"{point} {why}; pass outside='nan' or outside='clip' ({int(bad.sum())} such points)")
-        result = {name: np.where(bad, np.nan, 1.0 / (1.0 + np.exp(-x))).reshape(values[0].shape) for name, x in answer.items()}
+            raise OutsideGridError(
+                f"{point} {why}; pass outside='nan' or outside='clip' ({int(bad.sum())} such points)"
+            )
+        result = {
+            name: np.where(bad, np.nan, 1.0 / (1.0 + np.exp(-x))).reshape(values[0].shape) for name, x in answer.items()
+        }
         return Completeness(**result)
 
     def bounds(self) -> str:

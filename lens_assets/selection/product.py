@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from lens_assets.campaign.stages.selection_function import CONDITION_BAND, DEPTH_DEFINITION, GridSettings
 from lens_assets.selection import loader
@@ -45,7 +47,12 @@ def loader_source() -> bytes:
 
 
 def metadata_bytes(
-    title: str, reference_threshold: str, verdicts: dict[str, str], digests: dict[str, str], grid: GridSettings, facts: dict[str, Any]
+    title: str,
+    reference_threshold: str,
+    verdicts: dict[str, str],
+    digests: dict[str, str],
+    grid: GridSettings,
+    facts: dict[str, Any],
 ) -> bytes:
     """Return `release.json`: what the tables mean, what they were made from and what the gates said."""
     content = {
@@ -58,6 +65,14 @@ def metadata_bytes(
         "facts": facts,
     }
     return json.dumps(content, indent=2, sort_keys=True).encode()
+
+
+def parquet_bytes(frame: pd.DataFrame) -> bytes:
+    """Return a table as Parquet, without the writer's pandas metadata."""
+    buffer = io.BytesIO()
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
 
 
 def fits_bytes(grid: pd.DataFrame, marginals: pd.DataFrame, floor: pd.DataFrame, header: dict[str, str]) -> bytes:
@@ -93,7 +108,9 @@ def _table_hdu(frame: pd.DataFrame, name: str) -> Any:
     return fits.BinTableHDU.from_columns(columns, name=name)
 
 
-def released_injections(trials: pd.DataFrame, injections: pd.DataFrame, scores: pd.DataFrame, detector: str) -> pd.DataFrame:
+def released_injections(
+    trials: pd.DataFrame, injections: pd.DataFrame, scores: pd.DataFrame, detector: str
+) -> pd.DataFrame:
     """Return all injections of one detector with both scores; `is_trial` marks those in the denominator."""
     table = injections.merge(scores, on="injection_id", how="left", sort=True)
     table.insert(0, "detector", detector)
@@ -127,8 +144,8 @@ def model_card(
         "",
         "## What it is",
         "",
-        "The fraction of lenses that the detector finds, C(theta_E, PSF FWHM, depth): an arc is detected when host + arc "
-        "reaches the threshold and the host alone does not. Conditions are the r-band PSFSIZE (FWHM, arcsec) and "
+        "The fraction of lenses that the detector finds, C(theta_E, PSF FWHM, depth): an arc is detected when "
+        "host + arc reaches the threshold and the host alone does not. Conditions are the r-band PSFSIZE (FWHM, arcsec) and "
         f"{DEPTH_DEFINITION}.",
         "",
         "## Quoted numbers",
@@ -152,8 +169,8 @@ def model_card(
         "sf.completeness(theta_e_arcsec=1.5, psf_fwhm_arcsec=1.3, depth_mag=24.5)",
         "```",
         "",
-        f"`{LOADER_FILE}` needs numpy, pandas and pyarrow. Files: `{loader.GRID_FILE}` (one row a detector, threshold and "
-        f"cell), `{loader.INJECTIONS_FILE}` (every injection, with draw density and both scores), `marginals.parquet`, "
+        f"`{LOADER_FILE}` needs numpy, pandas and pyarrow. Files: `{loader.GRID_FILE}` (one row a detector, threshold "
+        f"and cell), `{loader.INJECTIONS_FILE}` (every injection, with draw density and both scores), `marginals.parquet`, "
         f"`floor.parquet`, `{FITS_FILE}` (HDUs GRID, MARGINALS, FLOOR; units in TUNIT), `{loader.METADATA_FILE}`.",
         "",
         "## Limits",

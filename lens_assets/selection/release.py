@@ -9,11 +9,14 @@ import pandas as pd
 from scipy import stats
 
 from lens_assets.realism.verdict import Decision, Verdict
+from lens_assets.selection.completeness import detected_at
 
 GATE = "release_gate"
 
 
-def evidence(condition: str, found: str, expected: str, verdict: str, gates: bool = True, reason: str = "") -> dict[str, object]:
+def evidence(
+    condition: str, found: str, expected: str, verdict: str, gates: bool = True, reason: str = ""
+) -> dict[str, object]:
     """Return one row of evidence; `verdict` is PASS, FAIL, WARN or NOT-EVALUATED."""
     return {
         "condition": condition,
@@ -25,7 +28,7 @@ def evidence(condition: str, found: str, expected: str, verdict: str, gates: boo
     }
 
 
-def region_agreement(trials: pd.DataFrame, detected: pd.Series) -> tuple[pd.DataFrame, float]:
+def region_agreement(trials: pd.DataFrame, threshold: float) -> tuple[pd.DataFrame, float]:
     """Test whether sky regions agree on the completeness at equal Einstein radius and conditions.
 
     A host's injections share its fate, so the unit is the host: its excess is the mean of detected minus the pooled
@@ -33,13 +36,18 @@ def region_agreement(trials: pd.DataFrame, detected: pd.Series) -> tuple[pd.Data
     distribution. Returns (one row a region, p-value; NaN with fewer than two regions of 5 hosts).
     """
     cell = ["theta_e_bin", "psf_bin", "depth_bin"]
-    frame = trials[[*cell, "galaxy_id", "region_id"]].assign(detected=detected.astype(float))
+    frame = trials[[*cell, "galaxy_id", "region_id"]].assign(detected=detected_at(trials, threshold).astype(float))
     frame["expected"] = frame.groupby(cell)["detected"].transform("mean")
     frame["excess"] = frame["detected"] - frame["expected"]
     hosts = frame.groupby(["region_id", "galaxy_id"])["excess"].mean().reset_index()
     regions = (
         frame.groupby("region_id")
-        .agg(n=("detected", "size"), n_hosts=("galaxy_id", "nunique"), completeness=("detected", "mean"), expected=("expected", "mean"))
+        .agg(
+            n=("detected", "size"),
+            n_hosts=("galaxy_id", "nunique"),
+            completeness=("detected", "mean"),
+            expected=("expected", "mean"),
+        )
         .reset_index()
     )
     samples = [group["excess"].to_numpy() for _, group in hosts.groupby("region_id") if len(group) >= 5]
@@ -52,7 +60,10 @@ def region_evidence(p_value: float, minimum: float, detector: str) -> dict[str, 
     """Return the row on stability over sky regions."""
     verdict = "NOT-EVALUATED" if pd.isna(p_value) else "PASS" if p_value >= minimum else "FAIL"
     return evidence(
-        f"regions agree ({detector})", f"p = {p_value:.3g}", f"p >= {minimum}", verdict,
+        f"regions agree ({detector})",
+        f"p = {p_value:.3g}",
+        f"p >= {minimum}",
+        verdict,
         reason="needs two regions of 5 hosts" if pd.isna(p_value) else "",
     )
 
@@ -77,10 +88,64 @@ def sensitivity_evidence(report: pd.DataFrame, accepted: tuple[str, ...], reason
     return rows
 
 
-def artefact_evidence(share: float, n_top: int, maximum: float, detector: str) -> dict[str, object]:
-    """Return the row on what fills the top of the deployment sample's list."""
-    verdict = "NOT-EVALUATED" if n_top == 0 else "PASS" if share <= maximum else "FAIL"
-    return evidence(f"top candidates are not artefacts ({detector})", f"{share:.2f} of {n_top}", f"<= {maximum}", verdict)
+def artefact_evidence(top: pd.DataFrame, maximum: float) -> dict[str, object]:
+    """Return the row on what fills the top of the deployment sample's list; see `audit.taxonomy.top_of_list`.
+
+    An object is an artefact if a mask bit is set at it or its stamp has pixels without data.
+    """
+    share = float(((top["maskbits"].fillna(0) != 0) | (top["zero_fraction"].fillna(0) > 0)).mean())
+    verdict = "NOT-EVALUATED" if top.empty else "PASS" if share <= maximum else "FAIL"
+    return evidence("top candidates are not artefacts", f"{share:.2f} of {len(top)}", f"<= {maximum}", verdict)
+
+
+def realism_evidence(battery: pd.DataFrame) -> dict[str, object]:
+    """Return the row on realism of the full run: every gating observable that needs no second set of stamps.
+
+    Sky pixels are judged on the pilot, whose noise the full run shares by construction.
+    """
+    rows = battery.loc[battery["gates"] & ~battery["observable"].str.startswith("background")]
+    failed, missing = rows.loc[rows["verdict"] == "FAIL"], rows.loc[rows["verdict"] == "NOT-EVALUATED"]
+    verdict = "FAIL" if len(failed) else "NOT-EVALUATED" if len(missing) or rows.empty else "PASS"
+    named = ", ".join(sorted(set((failed if len(failed) else missing)["observable"])))
+    found = f"{(rows['verdict'] == 'PASS').sum()} of {len(rows)} comparisons pass"
+    return evidence("realism of the full run", found, "all pass", verdict, reason=named)
+
+
+def split_evidence(checks: pd.DataFrame) -> dict[str, object]:
+    """Return the row on disjoint splits, from the rows of the split proof that separate (balance only warns)."""
+    separation = checks.loc[checks["kind"] == "separation"]
+    broken = separation.loc[~separation["passed"].astype(bool), "check"]
+    verdict = "NOT-EVALUATED" if separation.empty else "FAIL" if len(broken) else "PASS"
+    found = f"{len(separation) - len(broken)} of {len(separation)} proofs hold"
+    return evidence("splits are disjoint", found, "all hold", verdict, reason=", ".join(broken))
+
+
+def closure_evidence(report: pd.DataFrame, maximum_bias: float) -> list[dict[str, object]]:
+    """Return one row a detector of a closure report at the audited threshold."""
+    return [
+        evidence(
+            f"completeness closes ({row.detector})",
+            f"bias {row.bias:+.3f} +- {row.standard_error:.3f}",
+            f"|bias| <= {maximum_bias} and intervals that cover",
+            str(row.verdict),
+            reason=str(row.reason),
+        )
+        for row in report.itertuples(index=False)
+    ]
+
+
+def missing_closure_evidence(relied_on: str) -> dict[str, object]:
+    """Return the row of a campaign without truth: its closure is that of a simulated one, and is not evaluated here."""
+    reason = f"no truth in this survey; relies on the closure of campaign {relied_on}" if relied_on else "no truth"
+    return evidence("completeness closes", "no truth", "a closure report", "NOT-EVALUATED", reason=reason)
+
+
+def support_evidence(table: pd.DataFrame, threshold: str) -> dict[str, object]:
+    """Return the row on whether anything can be quoted at all: at least one supported cell a detector."""
+    cells = table.loc[table["threshold"] == threshold].groupby("detector")["supported"].sum()
+    verdict = "PASS" if len(cells) and (cells > 0).all() else "FAIL"
+    found = ", ".join(f"{name} {count}" for name, count in cells.items())
+    return evidence("cells with enough injections and hosts", found or "none", "at least 1 a detector", verdict)
 
 
 def judge_release(rows: Sequence[Mapping[str, Any]], inputs: Mapping[str, str]) -> Verdict:

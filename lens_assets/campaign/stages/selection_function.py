@@ -35,9 +35,7 @@ class AxisSettings(Settings):
     @property
     def edges(self) -> tuple[float, ...]:
         """Bin edges, length `count` + 1."""
-        return tuple(
-            round(self.start + (index - 0.5) * self.step, _DECIMALS) for index in range(self.count + 1)
-        )
+        return tuple(round(self.start + (index - 0.5) * self.step, _DECIMALS) for index in range(self.count + 1))
 
 
 class GridSettings(Settings):
@@ -147,13 +145,18 @@ class ReleaseSettings(Settings):
 
     region_p_value: float = setting("smallest p-value of the test that sky regions agree", gt=0, lt=0.5)
     realism_subsample: int = setting("injections of the full run on which realism is re-checked", ge=100)
+    maximum_artefact_share: float = setting(
+        "largest share of artefacts at the top of the deployment list", "fraction", ge=0, le=1
+    )
     accepted_unstable_variants: tuple[str, ...] = setting("variants whose shift is published and does not block")
     acceptance_reason: str = setting("written reason for accepted variants; printed on the product")
 
     @model_validator(mode="after")
     def _reasoned(self) -> ReleaseSettings:
         if self.accepted_unstable_variants and not self.acceptance_reason.strip():
-            raise ValueError("acceptance_reason: expected a written reason, since accepted_unstable_variants is not empty")
+            raise ValueError(
+                "acceptance_reason: expected a written reason, since accepted_unstable_variants is not empty"
+            )
         return self
 
 
