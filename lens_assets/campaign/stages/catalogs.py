@@ -100,7 +100,7 @@ class ContaminantSource(Settings):
         if bool(self.category_column) == bool(self.category):
             raise ValueError(f"contaminants {self.name}: expected exactly one of category_column and category")
         if bool(self.ra_column) != bool(self.dec_column) or not (self.ra_column or self.name_column):
-            raise ValueError(f"contaminants {self.name}: expected ra_column and dec_column, or a name_column of J-names")
+            raise ValueError(f"contaminants {self.name}: expected ra_column and dec_column, or J-names")
         return self
 
 

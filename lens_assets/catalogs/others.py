@@ -1,0 +1,111 @@
+"""Spectroscopically selected systems, which are never trained on unless a campaign says so, and curated non-lenses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lens_assets.campaign.stages.catalogs import CatalogsSettings, ContaminantSource, SpectroscopicSource
+from lens_assets.catalogs.identity import lens_ids
+from lens_assets.catalogs.lenses import EXCLUDE_ONLY
+from lens_assets.catalogs.reading import (
+    CatalogError,
+    parse_degrees,
+    positions_from_jnames,
+    read_text_table,
+    require_columns,
+)
+from lens_assets.sky.matching import nearest_within
+
+SPECTROSCOPIC_COLUMNS = (
+    "spec_id", "name", "ra", "dec", "source_catalog", "confirmation", "matched_lens_id", "separation_arcsec", "use",
+)  # fmt: skip
+CONTAMINANT_COLUMNS = ("contaminant_id", "name", "ra", "dec", "category", "source_catalog", "galaxy_id")
+
+
+def read_spectroscopic_list(source: SpectroscopicSource, path: Path) -> pd.DataFrame:
+    """Return one list of spectroscopic systems: spec_id, name, ra, dec, source_catalog, confirmation."""
+    raw = read_text_table(path, source.sha256)
+    require_columns(path, raw, [source.name_column, source.ra_column, source.dec_column])
+    frame = _positions(path, raw, source.name_column, source.ra_column, source.dec_column)
+    frame["source_catalog"] = source.name
+    frame["confirmation"] = source.confirmation
+    frame["spec_id"] = lens_ids(source.name, frame["ra"], frame["dec"], frame["name"].tolist())
+    return frame
+
+
+def build_spectroscopic_catalog(
+    lenses: pd.DataFrame, lists: list[pd.DataFrame], settings: CatalogsSettings
+) -> pd.DataFrame:
+    """Return spectroscopically selected systems (SPECTROSCOPIC_COLUMNS, sorted by spec_id) and their use.
+
+    They come from the spectroscopic families of the lens catalog and from the campaign's lists; entries nearer than
+    the duplicate radius are not merged, since each list states its own status. A system that coincides with an imaging
+    candidate is used as the campaign's switch says; every other one for evaluation.
+    """
+    rules = {rule.name for rule in settings.families if rule.selection == "spectroscopic"}
+    members = lenses[lenses["family"].isin(rules) & (lenses["confirmation"] != "candidate")]
+    own = pd.DataFrame(
+        {
+            "spec_id": "spec:" + members["lens_id"].astype("str"),
+            "name": members["name"],
+            "ra": members["ra"],
+            "dec": members["dec"],
+            "source_catalog": members["family"],
+            "confirmation": members["confirmation"],
+        }
+    )
+    frame = pd.concat([own, *lists], ignore_index=True)
+    imaging = lenses[(lenses["role"] != EXCLUDE_ONLY) & lenses["duplicate_of"].isna()].reset_index(drop=True)
+    index, separation, _ = nearest_within(
+        frame["ra"], frame["dec"], imaging["ra"], imaging["dec"], settings.spectroscopic_match_radius_arcsec
+    )
+    matched = index >= 0
+    ids = imaging["lens_id"].to_numpy(dtype=object)
+    frame["matched_lens_id"] = np.array([ids[i] if i >= 0 else None for i in index], dtype=object)
+    frame["separation_arcsec"] = separation
+    frame["use"] = np.where(matched, settings.spectroscopic_matched_use, "evaluation")
+    texts = ["spec_id", "name", "source_catalog", "confirmation", "use"]
+    frame = frame.astype(dict.fromkeys(texts, "str") | {"ra": "float64", "dec": "float64"})
+    return frame[list(SPECTROSCOPIC_COLUMNS)].sort_values("spec_id", kind="stable").reset_index(drop=True)
+
+
+def read_contaminant_list(source: ContaminantSource, path: Path) -> pd.DataFrame:
+    """Return one list of non-lenses with the columns CONTAMINANT_COLUMNS; positions may stand in the J-names."""
+    raw = read_text_table(path, source.sha256)
+    used = [source.name_column, source.ra_column, source.dec_column, source.category_column, source.galaxy_id_column]
+    require_columns(path, raw, [*used, *source.keep_where])
+    for column, wanted in source.keep_where.items():
+        raw = raw[raw[column] == wanted]
+    frame = _positions(path, raw, source.name_column, source.ra_column, source.dec_column)
+    frame["category"] = raw[source.category_column].to_numpy() if source.category_column else source.category
+    empty = np.flatnonzero((frame["category"] == "").to_numpy())
+    if len(empty):
+        row = int(raw.index[empty[0]]) + 1
+        raise CatalogError(path, source.category_column, "an empty text", "a kind of contaminant", row)
+    frame["source_catalog"] = source.name
+    galaxy_id = raw[source.galaxy_id_column].to_numpy(dtype=object) if source.galaxy_id_column else None
+    frame["galaxy_id"] = None if galaxy_id is None else np.where(galaxy_id == "", None, galaxy_id)
+    frame["contaminant_id"] = lens_ids(source.name, frame["ra"], frame["dec"], frame["name"].tolist())
+    return frame[list(CONTAMINANT_COLUMNS)]
+
+
+def build_contaminant_catalog(lists: list[pd.DataFrame]) -> pd.DataFrame:
+    """Return all lists together (CONTAMINANT_COLUMNS, sorted by contaminant_id); no lists make an empty table."""
+    frame = pd.concat([pd.DataFrame(columns=list(CONTAMINANT_COLUMNS)), *lists], ignore_index=True)
+    texts = ["contaminant_id", "name", "category", "source_catalog"]
+    frame = frame.astype(dict.fromkeys(texts, "str") | {"ra": "float64", "dec": "float64", "galaxy_id": "object"})
+    frame["galaxy_id"] = frame["galaxy_id"].astype("str").where(frame["galaxy_id"].notna())
+    return frame.sort_values("contaminant_id", kind="stable").reset_index(drop=True)
+
+
+def _positions(path: Path, raw: pd.DataFrame, name: str, ra: str, dec: str) -> pd.DataFrame:
+    if ra:
+        ra_deg = parse_degrees(path, raw[ra], 0.0, 360.0) % 360.0
+        dec_deg = parse_degrees(path, raw[dec], -90.0, 90.0)
+    else:
+        ra_deg, dec_deg = positions_from_jnames(path, raw[name])
+    rows = [f"row {number + 1}" for number in raw.index]
+    return pd.DataFrame({"name": raw[name].to_numpy() if name else rows, "ra": ra_deg, "dec": dec_deg})
