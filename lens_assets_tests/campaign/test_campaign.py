@@ -38,6 +38,7 @@ def test_every_setting_says_what_it_means(path: Path) -> None:
         for number, line in enumerate(lines)
         if re.match(r"\s*(- )?[\w.]+:\s*[^\s#{\[]", line)
         and "#" not in line
+        and len(line.split()) < 5  # a value that is a sentence explains itself
         and not (number and lines[number - 1].strip().startswith("#"))
     ]
     assert bare == []
@@ -115,7 +116,7 @@ def test_a_comment_or_the_order_of_keys_changes_no_digest(folder: Path) -> None:
 def test_an_experiments_edit_changes_only_its_own_digest(folder: Path) -> None:
     before = load_campaign(folder)
     name, *others = before.experiments
-    edit(folder / "experiments" / f"{name}.yaml", r"^seed: \d+", "seed: 987")
+    edit(folder / "experiments" / f"{name}.yaml", r"^  seed: \d+", "  seed: 987")
     after = load_campaign(folder)
     changed = {stage for stage in after.contents if after.settings_digest(stage) != before.settings_digest(stage)}
     assert changed == {f"experiments/{name}"}
