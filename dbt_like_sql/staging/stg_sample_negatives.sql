@@ -55,4 +55,4 @@ left join lenses as l on d.galaxy_id = l.lens_galaxy_id
 where
     l.lens_galaxy_id is null
     and (d.own_pool in ('N1', 'N2') or ($include_exp and d.own_pool = 'N1b'))
-    and ($ebv_max is null or coalesce(d.ebv < $ebv_max, false))
+    and ($design_ebv_max is null or coalesce(d.ebv < $design_ebv_max, false))

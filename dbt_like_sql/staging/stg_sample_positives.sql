@@ -52,4 +52,4 @@ where
     c.claim = 1
     and not (coalesce(c.evaluation_only, false) and s.split = 'train')
     and ($positives = 'all' or ($positives = 'confirmed' and c.confirmation = 'confirmed'))
-    and ($ebv_max is null or coalesce(c.ebv < $ebv_max, false))
+    and ($design_ebv_max is null or coalesce(c.ebv < $design_ebv_max, false))

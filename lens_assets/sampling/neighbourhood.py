@@ -1,7 +1,6 @@
 """What a source's surroundings say of it: nearest known lens, similar neighbours, curated contaminants.
 
-Columns that only spherical geometry can make; the SQL models join them. Separations come from a k-d tree on unit
-vectors: a chord c subtends 2 asin(c / 2).
+Columns that only spherical geometry can make; the SQL models join them.
 """
 
 from __future__ import annotations
@@ -9,33 +8,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial import cKDTree
 
 from lens_assets.campaign.stages.negatives import MergerSettings, NegativesSettings
+from lens_assets.sky.matching import nearest_within, pairs_within
 
-ARCSEC_PER_RADIAN = 206264.80624709636
 NEIGHBOURHOOD_COLUMNS = (
     "galaxy_id", "exclusion_separation_arcsec", "similar_neighbours", "contaminant_category",
 )  # fmt: skip
 FloatArray = NDArray[np.float64]
-_ROUNDING = 1e-12
-"""Slack of a search radius in chord units (0.2 microarcsec), so that a pair exactly at the radius is found."""
-
-
-def unit_vectors(ra_deg: ArrayLike, dec_deg: ArrayLike) -> FloatArray:
-    """Return unit vectors of ICRS positions in degrees, shape (N, 3)."""
-    ra, dec = np.radians(np.asarray(ra_deg, float)), np.radians(np.asarray(dec_deg, float))
-    return np.column_stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
-
-
-def chord(separation_arcsec: float) -> float:
-    """Return the chord of the unit sphere that an angle subtends."""
-    return 2.0 * np.sin(separation_arcsec / ARCSEC_PER_RADIAN / 2.0)
-
-
-def angle_arcsec(chords: ArrayLike) -> FloatArray:
-    """Return the angle that chords of the unit sphere subtend."""
-    return 2.0 * np.arcsin(np.minimum(np.asarray(chords, float) / 2.0, 1.0)) * ARCSEC_PER_RADIAN
 
 
 def nearest_separation_arcsec(
@@ -45,7 +25,7 @@ def nearest_separation_arcsec(
 
     Shape (N,). Positions or entries without finite coordinates match nothing.
     """
-    separation, _ = _nearest(ra_deg, dec_deg, catalog_ra, catalog_dec, radius_arcsec)
+    _, separation = _nearest(ra_deg, dec_deg, catalog_ra, catalog_dec, radius_arcsec)
     return separation
 
 
@@ -61,14 +41,11 @@ def similar_neighbours(sources: pd.DataFrame, settings: MergerSettings) -> NDArr
         return counts
     names = sources["galaxy_id"].to_numpy()
     usable = usable[np.unique(names[usable].astype(str), return_index=True)[1]]
-    vectors = unit_vectors(sources["ra"].to_numpy(float)[usable], sources["dec"].to_numpy(float)[usable])
-    pairs = cKDTree(vectors).query_pairs(chord(settings.separation_max_arcsec) + _ROUNDING, output_type="ndarray")
-    left, right = usable[pairs[:, 0]], usable[pairs[:, 1]]
-    separation = angle_arcsec(np.linalg.norm(vectors[pairs[:, 0]] - vectors[pairs[:, 1]], axis=1))
-    similar = (separation >= settings.separation_min_arcsec) & (separation <= settings.separation_max_arcsec)
-    similar &= np.abs(mag[left] - mag[right]) <= settings.delta_mag_z_max
-    np.add.at(counts, left[similar], 1)
-    np.add.at(counts, right[similar], 1)
+    ra, dec = sources["ra"].to_numpy(float)[usable], sources["dec"].to_numpy(float)[usable]
+    first, second, separation = pairs_within(ra, dec, ra, dec, settings.separation_max_arcsec)
+    similar = (first != second) & (separation >= settings.separation_min_arcsec)
+    similar &= np.abs(mag[usable[first]] - mag[usable[second]]) <= settings.delta_mag_z_max
+    np.add.at(counts, usable[first[similar]], 1)
     return counts
 
 
@@ -83,7 +60,7 @@ def contaminant_categories(
         return {}
     claims = contaminants.sort_values("contaminant_id")
     names = sources["galaxy_id"].to_numpy()
-    _, index = _nearest(claims["ra"], claims["dec"], sources["ra"], sources["dec"], radius_arcsec)
+    index, _ = _nearest(claims["ra"], claims["dec"], sources["ra"], sources["dec"], radius_arcsec)
     found: dict[str, str] = {}
     known = set(names.tolist())
     for position, given, category in zip(index, claims["galaxy_id"], claims["category"], strict=True):
@@ -125,20 +102,18 @@ def _finite(ra: ArrayLike, dec: ArrayLike) -> NDArray[np.bool_]:
 
 def _nearest(
     ra: ArrayLike, dec: ArrayLike, catalog_ra: ArrayLike, catalog_dec: ArrayLike, radius_arcsec: float
-) -> tuple[FloatArray, NDArray[np.int64]]:
-    """Separation and index of the nearest catalog entry; NaN and -1 where none lies within the radius."""
+) -> tuple[NDArray[np.int64], FloatArray]:
+    """Index and separation of the nearest catalog entry with finite coordinates; -1 and NaN where none is near."""
     here, there = _finite(ra, dec), _finite(catalog_ra, catalog_dec)
-    separation = np.full(len(here), np.nan)
     index = np.full(len(here), -1, dtype=np.int64)
-    if not here.any() or not there.any():
-        return separation, index
-    tree = cKDTree(unit_vectors(np.asarray(catalog_ra, float)[there], np.asarray(catalog_dec, float)[there]))
-    vectors = unit_vectors(np.asarray(ra, float)[here], np.asarray(dec, float)[here])
-    distance, match = tree.query(vectors, distance_upper_bound=chord(radius_arcsec) + _ROUNDING)
-    found = np.isfinite(distance)
-    rows = np.flatnonzero(here)[found]
-    separation[rows] = angle_arcsec(distance[found])
-    index[rows] = np.flatnonzero(there)[match[found]]
-    beyond = separation > radius_arcsec
-    separation[beyond], index[beyond] = np.nan, -1
-    return separation, index
+    separation = np.full(len(here), np.nan)
+    found, angle, _ = nearest_within(
+        np.asarray(ra, float)[here],
+        np.asarray(dec, float)[here],
+        np.asarray(catalog_ra, float)[there],
+        np.asarray(catalog_dec, float)[there],
+        radius_arcsec,
+    )
+    index[here] = np.where(found >= 0, np.append(np.flatnonzero(there), -1)[found], -1)
+    separation[here] = angle
+    return index, separation

@@ -10,8 +10,9 @@ import pandas as pd
 import pyarrow as pa
 
 from lens_assets.campaign.stages.negatives import NegativesSettings
+from lens_assets.sampling.models import load_project
 from lens_assets.sampling.pool import CONFUSER_CLASSES, PUBLISHED_CLASSES, pool_parameters
-from lens_assets.sampling.sql import load_project, run
+from lens_assets.sampling.sql import run
 from lens_assets.survey.schemas import Maskbits
 
 PARITY_MODELS = (

@@ -9,7 +9,8 @@ import pandas as pd
 import pyarrow as pa
 
 from lens_assets.campaign.stages.negatives import CountBin, NegativesSettings
-from lens_assets.sampling.sql import Parameter, Results, load_project, run
+from lens_assets.sampling.models import Parameter, load_project
+from lens_assets.sampling.sql import Results, run
 from lens_assets.survey.schemas import bit_positions_to_mask
 
 PUBLISHED_COLUMNS = (

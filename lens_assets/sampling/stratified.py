@@ -11,8 +11,9 @@ import pyarrow as pa
 
 from lens_assets.campaign.stages.negatives import CountBin
 from lens_assets.campaign.stages.sampling import RandomDesign, SamplingSettings, StratifiedDesign
+from lens_assets.sampling.models import Parameter, load_project
 from lens_assets.sampling.pool import count_bins_table
-from lens_assets.sampling.sql import Parameter, SourceData, load_project, run
+from lens_assets.sampling.sql import SourceData, run
 
 SAMPLE_COLUMNS = (
     "design", "galaxy_id", "label", "tier", "pool", "confuser_category", "split", "healpix_128", "sky_partition",
@@ -51,7 +52,7 @@ def design_parameters(name: str, design: StratifiedDesign | RandomDesign, seed: 
         }
     return _parameters(name, seed, kind="stratified", positives=design.positives, include_exp=design.include_exp) | {
         "without_maskbits": design.without_maskbits,
-        "ebv_max": design.ebv_max,
+        "design_ebv_max": design.ebv_max,
         "negatives_per_positive": design.negatives_per_positive,
         "n2_fraction": design.n2_fraction,
         "condition": design.condition,
@@ -130,7 +131,7 @@ def _parameters(name: str, seed: int, *, kind: str, positives: str, include_exp:
         "positives": positives,
         "include_exp": include_exp,
         "without_maskbits": False,
-        "ebv_max": None,
+        "design_ebv_max": None,
         "negatives_per_positive": 0.0,
         "n2_fraction": 0.0,
         "condition": "none",

@@ -14,25 +14,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from lens_assets.sky.healpix import coarser
+
 _TWO_TO_32 = float(1 << 32)
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
-
-
-def cell_of(ra_deg: ArrayLike, dec_deg: ArrayLike, nside: int) -> IntArray:
-    """Return the NESTED HEALPix pixel of ICRS positions in degrees, shape (N,).
-
-    Raises ValueError, naming the first row, where a coordinate is not finite or the declination leaves +-90.
-    """
-    ra, dec = np.atleast_1d(np.asarray(ra_deg, float)), np.atleast_1d(np.asarray(dec_deg, float))
-    bad = ~(np.isfinite(ra) & np.isfinite(dec) & (np.abs(dec) <= 90.0))
-    if bad.any():
-        row = int(np.flatnonzero(bad)[0])
-        raise ValueError(
-            f"{int(bad.sum())} positions are not on the sky, the first in row {row} (ra={ra[row]}, dec={dec[row]}); "
-            "expected finite degrees with declination in [-90, 90]. Drop such rows before asking for their cell"
-        )
-    return np.asarray(healpy.ang2pix(nside, ra, dec, nest=True, lonlat=True), dtype=np.int64)
 
 
 def cell_uniform(cells: ArrayLike, seed: int) -> FloatArray:
@@ -68,16 +54,8 @@ def split_of_cells(
     `hash_nside` equal to `nside` is the published rule; a smaller one makes contiguous blocks.
     """
     values = _whole_cells(cells)
-    u = cell_uniform(parent_cells(values, nside, hash_nside), seed)
+    u = cell_uniform(coarser(values, nside, hash_nside), seed)
     return u, split_of_uniform(u, fractions)
-
-
-def parent_cells(cells: ArrayLike, nside: int, parent_nside: int) -> IntArray:
-    """Return the NESTED pixel at a coarser nside that holds each cell."""
-    if parent_nside > nside:
-        raise ValueError(f"parent nside {parent_nside} is finer than the cells' nside {nside}; expected at most that")
-    shift = 2 * (int(nside).bit_length() - int(parent_nside).bit_length())
-    return np.asarray(cells, dtype=np.int64) >> shift
 
 
 def contiguous_regions(cells: ArrayLike, nside: int, block_nside: int) -> IntArray:
@@ -96,7 +74,7 @@ def contiguous_regions(cells: ArrayLike, nside: int, block_nside: int) -> IntArr
     ranked = values[order]
     neighbours = healpy.get_all_neighbours(nside, ranked, nest=True)
     position = np.searchsorted(ranked, neighbours).clip(0, max(len(ranked) - 1, 0))
-    block = parent_cells(ranked, nside, block_nside)
+    block = coarser(ranked, nside, block_nside)
     touches = (ranked[position] == neighbours) & (block[position] == block[None, :])
     rows = np.broadcast_to(np.arange(len(ranked)), neighbours.shape)[touches]
     graph = coo_array((np.ones(len(rows), bool), (rows, position[touches])), shape=(len(ranked),) * 2)

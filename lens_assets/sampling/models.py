@@ -1,0 +1,283 @@
+"""The SQL models of `dbt_like_sql/`: parsed once, ordered by what they reference, bound to typed parameters.
+
+A model is one file with one SELECT. Its header comment is its description; the YAML of the same name beside it
+documents the columns it introduces and states its tests. Tables made outside SQL are declared in `sources.yml`.
+Parameters are written `$name` and are bound as typed literals of the syntax tree, never as text, so that the same
+model compiles for DuckDB and, translated by SQLGlot, for Spark. Nothing is run here: see `sql.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import sqlglot
+import yaml
+from sqlglot import exp
+
+MODELS_FOLDER = Path(__file__).resolve().parents[2] / "dbt_like_sql"
+LAYERS = ("staging", "intermediate", "marts")
+DIALECT = "duckdb"
+SOURCES_FILE = "sources.yml"
+
+Parameter = bool | int | float | str | None | tuple[int, ...] | tuple[str, ...]
+
+
+class ModelError(ValueError):
+    """A model, its YAML or what it was given cannot be used; the message names the file."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A table that SQL reads and something else makes: column -> (DuckDB type, description)."""
+
+    name: str
+    description: str
+    columns: Mapping[str, tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class ColumnTest:
+    """A test of one column: unique, not_null, accepted_values or relationships."""
+
+    model: str
+    column: str
+    kind: str
+    values: tuple[str, ...] = ()
+    to: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.model}.{self.column} {self.kind}"
+
+
+@dataclass(frozen=True)
+class Model:
+    """One SQL file: its tree, what it reads, what it documents."""
+
+    name: str
+    layer: str
+    path: Path
+    text: str
+    description: str
+    settings: tuple[str, ...]
+    references: tuple[str, ...]
+    parameters: tuple[str, ...]
+    materialised: bool
+    columns: Mapping[str, str]
+    tests: tuple[ColumnTest, ...]
+
+    def tree(self) -> exp.Expr:
+        """A fresh syntax tree."""
+        return _parse(self.path, self.text)
+
+    def compiled(self, parameters: Mapping[str, Parameter], dialect: str = DIALECT, *, pretty: bool = False) -> str:
+        """Return the SQL with parameters bound, in the given dialect."""
+        return bind(self.tree(), parameters, self.path).sql(dialect=dialect, pretty=pretty, comments=False)
+
+
+@dataclass(frozen=True)
+class Project:
+    """All models, upstream first, and the sources they start from."""
+
+    models: Mapping[str, Model]
+    sources: Mapping[str, Source]
+
+    def upstream(self, targets: Iterable[str], given: Iterable[str] = ()) -> list[str]:
+        """Return the models that the targets need, themselves included, in the order to run them.
+
+        What is `given` is there already: neither it nor what only it needs is run.
+        """
+        there, wanted = set(given), set[str]()
+        stack = list(targets)
+        while stack:
+            name = stack.pop()
+            if name in self.models and name not in wanted and name not in there:
+                wanted.add(name)
+                stack += self.models[name].references
+        return [name for name in self.models if name in wanted]
+
+    def inputs(self, targets: Iterable[str], given: Iterable[str] = ()) -> list[str]:
+        """Return the sources, and the models given, that the targets read, directly or not."""
+        run = self.upstream(targets, given)
+        read = {name for model in run for name in self.models[model].references} - set(run)
+        return [name for name in (*self.sources, *self.models) if name in read]
+
+
+@lru_cache(maxsize=4)
+def load_project(folder: Path = MODELS_FOLDER) -> Project:
+    """Parse every model of a folder; ModelError names the file of a reference that nothing satisfies, or of a cycle."""
+    sources = _load_sources(folder / SOURCES_FILE)
+    paths = [path for layer in LAYERS for path in sorted((folder / layer).glob("*.sql"))]
+    models = {path.stem: _load_model(path) for path in paths}
+    for model in models.values():
+        unknown = [name for name in model.references if name not in models and name not in sources]
+        if unknown:
+            raise ModelError(
+                f"{model.path}: reads {', '.join(unknown)}; expected a model of {folder} or a table of {SOURCES_FILE}"
+            )
+    return Project({name: models[name] for name in _ordered(models)}, sources)
+
+
+def bind(tree: exp.Expr, parameters: Mapping[str, Parameter], path: Path | str = "") -> exp.Expr:
+    """Replace every `$name` of a tree by a typed literal; ModelError names a parameter that was not given."""
+
+    def replace(node: exp.Expr) -> exp.Expr:
+        if isinstance(node, exp.In) and isinstance(node.args.get("field"), exp.Placeholder):
+            return _bound_in(node, parameters, path)
+        if isinstance(node, exp.Placeholder):
+            return _literal(_value(node.name, parameters, path))
+        return node
+
+    return tree.transform(replace)
+
+
+def column_descriptions(project: Project, types: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """Return the description of every column; one that a model passes on keeps that of its upstream model."""
+    found: dict[str, dict[str, str]] = {
+        name: {column: text for column, (_, text) in source.columns.items()}
+        for name, source in project.sources.items()
+    }
+    for name in types:
+        model = project.models[name]
+        inherited = {key: text for above in model.references for key, text in found.get(above, {}).items()}
+        found[name] = {column: model.columns.get(column, inherited.get(column, "")) for column in types[name]}
+    return {name: found[name] for name in types}
+
+
+def column_lineage(
+    project: Project, parameters: Mapping[str, Parameter], model: str, types: Mapping[str, Mapping[str, str]]
+) -> dict[str, list[tuple[str, str]]]:
+    """Return for every column of a model the (model or source, column) pairs it is computed from, one step up."""
+    from sqlglot.lineage import lineage
+
+    schema: dict[str, Any] = {
+        name: {key: kind for key, (kind, _) in item.columns.items()} for name, item in project.sources.items()
+    }
+    schema |= {name: dict(columns) for name, columns in types.items()}
+    tree = bind(project.models[model].tree(), parameters, model)
+    nodes = lineage(None, tree, schema=schema, dialect=DIALECT)
+    found = {}
+    for column in types[model]:
+        leaves = [leaf for leaf in nodes[column].walk() if isinstance(leaf.expression, exp.Table)]
+        pairs = {(leaf.expression.name, leaf.name.rpartition(".")[2].strip('"')) for leaf in leaves}
+        found[column] = sorted(pair for pair in pairs if pair[0] in schema)
+    return found
+
+
+def _value(name: str, parameters: Mapping[str, Parameter], path: Path | str) -> Parameter:
+    if name not in parameters:
+        raise ModelError(f"{path}: parameter ${name} was not given; known: {', '.join(sorted(parameters))}")
+    return parameters[name]
+
+
+def _literal(value: Parameter) -> exp.Expr:
+    """A typed literal: numbers with a fraction, and null, are doubles."""
+    if value is None or isinstance(value, float):
+        return exp.cast(exp.convert(value), "double")
+    if isinstance(value, tuple):
+        return exp.Tuple(expressions=[exp.convert(item) for item in value])
+    return exp.convert(value)
+
+
+def _bound_in(node: exp.In, parameters: Mapping[str, Parameter], path: Path | str) -> exp.Expr:
+    value = _value(node.args["field"].name, parameters, path)
+    if not isinstance(value, tuple):
+        raise ModelError(f"{path}: parameter ${node.args['field'].name} stands after IN; expected a tuple, got {value!r}")
+    if not value:
+        return exp.false()
+    return exp.In(this=node.this, expressions=[exp.convert(item) for item in value])
+
+
+def _parse(path: Path, text: str) -> exp.Expr:
+    try:
+        trees = sqlglot.parse(text, read=DIALECT)
+    except sqlglot.errors.SqlglotError as error:
+        raise ModelError(f"{path}: {error}") from error
+    if len(trees) != 1 or not isinstance(trees[0], exp.Query):
+        raise ModelError(f"{path}: expected one SELECT")
+    return trees[0]
+
+
+def _load_model(path: Path) -> Model:
+    text = path.read_text(encoding="utf-8")
+    header = []
+    for line in text.splitlines():
+        if not line.startswith("--"):
+            break
+        header.append(line.removeprefix("--").strip())
+    tree = _parse(path, text)
+    documented = path.with_suffix(".yml")
+    if not header or not documented.is_file():
+        raise ModelError(f"{path}: expected a header comment and its columns documented in {documented.name}")
+    content = yaml.safe_load(documented.read_text(encoding="utf-8"))
+    aliases = {cte.alias for cte in tree.find_all(exp.CTE)}
+    tables = {table.name for table in tree.find_all(exp.Table)} - aliases - {""}
+    parameters = {node.name for node in tree.find_all(exp.Placeholder)}
+    columns, tests = _column_docs(path, content.get("columns") or {})
+    return Model(
+        name=path.stem,
+        layer=path.parent.name,
+        path=path,
+        text=text,
+        description=" ".join(header),
+        settings=tuple(content.get("settings") or ()),
+        references=tuple(sorted(tables)),
+        parameters=tuple(sorted(parameters)),
+        materialised=content.get("materialized", "view") == "table",
+        columns=columns,
+        tests=tests,
+    )
+
+
+def _column_docs(path: Path, content: Mapping[str, Any]) -> tuple[dict[str, str], tuple[ColumnTest, ...]]:
+    columns, tests = {}, []
+    for column, entry in content.items():
+        entry = {"description": entry} if isinstance(entry, str) else entry
+        if "description" in entry:
+            columns[column] = entry["description"]
+        for test in entry.get("tests", ()):
+            tests.append(_column_test(path, column, test))
+    return columns, tuple(tests)
+
+
+def _column_test(path: Path, column: str, test: str | Mapping[str, Any]) -> ColumnTest:
+    if test in ("unique", "not_null"):
+        return ColumnTest(path.stem, column, str(test))
+    if isinstance(test, Mapping) and "accepted_values" in test:
+        return ColumnTest(path.stem, column, "accepted_values", values=tuple(test["accepted_values"]))
+    if isinstance(test, Mapping) and "relationships" in test:
+        return ColumnTest(path.stem, column, "relationships", to=test["relationships"])
+    raise ModelError(
+        f"{path.with_suffix('.yml')}: {column} has the test {test!r}; expected unique, not_null, "
+        "accepted_values: [..] or relationships: model.column"
+    )
+
+
+def _load_sources(path: Path) -> dict[str, Source]:
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return {
+        name: Source(
+            name,
+            entry["description"],
+            {column: (str(kind), str(text)) for column, (kind, text) in entry["columns"].items()},
+        )
+        for name, entry in content.items()
+    }
+
+
+def _ordered(models: Mapping[str, Model]) -> list[str]:
+    order: list[str] = []
+    while len(order) < len(models):
+        ready = [
+            name
+            for name, model in models.items()
+            if name not in order and all(item in order or item not in models for item in model.references)
+        ]
+        if not ready:
+            stuck = ", ".join(name for name in models if name not in order)
+            raise ModelError(f"models reference one another in a circle: {stuck}")
+        order += ready
+    return order
