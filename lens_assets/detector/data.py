@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from lens_assets.campaign.stages.experiments import AugmentationSettings
@@ -91,3 +92,22 @@ def dihedral(stamp: NDArray[np.float32], element: int) -> NDArray[np.float32]:
     """Return (..., H, W) turned by `element % 4` quarter circles, after a mirror for elements 4 to 7."""
     mirrored = stamp[..., ::-1] if element >= DIHEDRAL_SIZE // 2 else stamp
     return np.rot90(mirrored, element % 4, axes=(-2, -1))
+
+
+def training_rows(manifest: pd.DataFrame, design: str) -> NDArray[np.bool_]:
+    """Say which rows of the training manifest a design trains on, (N,): its train split, evaluation objects never."""
+    return _rows(manifest, design, "train") & (manifest["sample_weight"] > 0).to_numpy()
+
+
+def validation_rows(manifest: pd.DataFrame, design: str) -> NDArray[np.bool_]:
+    """Say which rows of the training manifest choose epochs and thresholds, (N,): a design's validation split."""
+    return _rows(manifest, design, "val")
+
+
+def _rows(manifest: pd.DataFrame, design: str, split: str) -> NDArray[np.bool_]:
+    member = f"in_{design}"
+    if member not in manifest:
+        known = ", ".join(name[3:] for name in manifest.columns if str(name).startswith("in_"))
+        raise ValueError(f"the manifest has no sampling design {design!r}; its designs are: {known}")
+    chosen = manifest[member].fillna(False).astype(bool) & (manifest["split"] == split)
+    return (chosen & ~manifest["evaluation_only"].fillna(False).astype(bool)).to_numpy()

@@ -131,3 +131,15 @@ def best_member(probabilities: Mapping[str, ArrayLike], labels: ArrayLike) -> st
 
     names: Sequence[str] = list(probabilities)
     return max(names, key=lambda name: (roc_auc(probabilities[name], labels), -names.index(name)))
+
+
+def aligned_scores(scores: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return one row per object that every member scored, with a column of scores for each member.
+
+    Each frame has galaxy_id and score, and the columns that describe the object; these are taken from the first.
+    """
+    names = list(scores)
+    joined = scores[names[0]].rename(columns={"score": names[0]})
+    for name in names[1:]:
+        joined = joined.merge(scores[name][["galaxy_id", "score"]].rename(columns={"score": name}), on="galaxy_id")
+    return joined.sort_values("galaxy_id", kind="stable", ignore_index=True)
