@@ -173,7 +173,7 @@ def cell_report(
     per_cell: int,
     theta_bins: int,
 ) -> pd.DataFrame:
-    """Return one row a (PSF, depth) condition: hosts, those used, injections wanted and planned, most uses of a host."""
+    """Return one row a (PSF, depth) condition: hosts, hosts used, injections wanted, planned, most uses of a host."""
     grid = plan[plan["purpose"] == GRID]
     host_counts = pd.Series(list(conditions), dtype="object").value_counts()
     grouped = grid.groupby("condition")

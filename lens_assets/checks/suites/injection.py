@@ -90,7 +90,7 @@ def _repeat_first(column: str) -> Corruption:
 def _set(column: str, value: float | str | None) -> Corruption:
     def corrupt(table: pd.DataFrame) -> pd.DataFrame:
         damaged = table.copy()
-        damaged.isetitem(damaged.columns.get_indexer([column])[0], [value] * len(damaged))
+        damaged.isetitem(list(damaged.columns).index(column), [value] * len(damaged))
         return damaged
 
     return corrupt
