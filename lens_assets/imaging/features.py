@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from lens_assets.campaign.stages.features import RegionSettings, VisibilitySettings
-from lens_assets.imaging.geometry import annulus_indices, crop_start, radius_px
+from lens_assets.imaging.geometry import annulus_indices, crop_start, flat_pixels, radius_px
 from lens_assets.imaging.host_subtraction import measure_ellipse, subtract_elliptical_profile
 from lens_assets.imaging.preprocessing import sky_statistics
 from lens_assets.imaging.quality import masked_mean
@@ -43,7 +43,7 @@ def arc_visibility(
 def host_colour_ratio(light: NDArray[np.floating], core_radius_px: float) -> NDArray[np.float64]:
     """Return the flux ratio g/r (N,) of the core of sky-subtracted stamps; 0 where a flux is not positive."""
     core = annulus_indices(light.shape[2], light.shape[3], 0.0, core_radius_px)
-    flux = light.reshape(len(light), light.shape[1], -1)[:, :2, core].sum(axis=2, dtype=np.float64)
+    flux = flat_pixels(light)[:, :2, core].sum(axis=2, dtype=np.float64)
     positive = (flux > 0).all(axis=1)
     return np.divide(flux[:, 0], flux[:, 1], out=np.zeros(len(light)), where=positive)
 
@@ -121,7 +121,7 @@ def _feature_chunk(stamps: NDArray[np.float32], regions: RegionSettings) -> pd.D
         table[f"sky_sigma_{band}"] = sigma[:, i]
     table["noise_correlation_r"] = _neighbour_scatter(stamps[:, 1:2], regions) / sigma[:, 1]
     height, width = stamps.shape[2:]
-    flat, flat_valid = light.reshape(len(stamps), len(BANDS), -1), valid.reshape(len(stamps), len(BANDS), -1)
+    flat, flat_valid = flat_pixels(light), flat_pixels(valid)
     core = annulus_indices(height, width, 0.0, regions.core_radius_px)
     annulus = annulus_indices(height, width, regions.annulus_inner_px, regions.annulus_outer_px)
     core_flux = [masked_mean(flat[:, i, core], flat_valid[:, i, core]) for i in range(len(BANDS))]

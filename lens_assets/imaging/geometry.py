@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+def flat_pixels(stamps: NDArray[Any]) -> NDArray[Any]:
+    """Return stamps (..., H, W) with their pixels in one axis, (..., H x W); N may be 0."""
+    return stamps.reshape(*stamps.shape[:-2], stamps.shape[-2] * stamps.shape[-1])
 
 
 def centre_pixel(pixels: int) -> int:

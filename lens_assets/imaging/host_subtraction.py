@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lens_assets.imaging.geometry import centre_pixel
+from lens_assets.imaging.geometry import centre_pixel, flat_pixels
 from lens_assets.imaging.robust import covered
 
 _CHUNK = 64
@@ -77,11 +77,11 @@ def _subtract_chunk(
     ring_width_px: float,
 ) -> NDArray[np.float32]:
     count, bands, height, width = stamps.shape
-    radius = elliptical_radius_px(height, width, axis_ratio, angle_deg).reshape(count, -1)
+    radius = flat_pixels(elliptical_radius_px(height, width, axis_ratio, angle_deg))
     position = radius / ring_width_px
     ring = np.rint(position).astype(np.int64)
     ring_count = int(ring.max()) + 1
-    values = stamps.reshape(count, bands, -1)
+    values = flat_pixels(stamps)
     valid = covered(values)
     profile = _ring_quantiles(values, np.broadcast_to(ring[:, None], values.shape), valid, ring_count, quantile)
     profile = _fill_gaps(profile)

@@ -19,6 +19,7 @@ from lens_assets.imaging.robust import covered, median_and_sigma
 __all__ = ["PreprocessingSettings", "preprocess", "preprocessing_digest", "sky_statistics"]
 
 _VERSION = 1  # raised when the same settings would give other pixels
+_LARGEST = 1e30  # no later step can overflow float32 from here
 _CHUNK = 128  # stamps worked on at once: keeps the temporaries in cache
 
 
@@ -71,7 +72,7 @@ def _preprocess_chunk(stamps: NDArray[np.float32], spec: PreprocessingSettings) 
     level = np.where(has_scale, level, 0.0)[:, :, None, None]
     sigma = np.where(has_scale, sigma, 1.0)[:, :, None, None]
     with np.errstate(over="ignore", invalid="ignore"):
-        scaled = ((crop - level) / sigma).astype(np.float32)
+        scaled = np.clip((crop - level) / sigma, -_LARGEST, _LARGEST).astype(np.float32)
     scaled = np.where(usable, scaled, np.float32(0.0))
     if spec.mask == "residual":
         axis_ratio, angle_deg = measure_ellipse(scaled)

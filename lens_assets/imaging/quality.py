@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lens_assets.campaign.stages.features import QualitySettings, RegionSettings
-from lens_assets.imaging.geometry import annulus_indices, centre_pixel
+from lens_assets.imaging.geometry import annulus_indices, centre_pixel, flat_pixels
 from lens_assets.imaging.preprocessing import sky_statistics
 from lens_assets.imaging.robust import covered, row_medians
 from lens_assets.survey.units import BANDS
@@ -66,8 +66,8 @@ def _quality_chunk(
 ) -> pd.DataFrame:
     missing = missing_pixels(stamps)
     table = _missing_columns(missing, regions)
-    red = stamps[:, 1].reshape(len(stamps), -1)
-    valid = ~missing[:, 1].reshape(len(stamps), -1)
+    red = flat_pixels(stamps[:, 1])
+    valid = flat_pixels(~missing[:, 1])
     height, width = stamps.shape[2:]
     core = annulus_indices(height, width, 0.0, regions.core_radius_px)
     annulus = annulus_indices(height, width, regions.annulus_inner_px, regions.annulus_outer_px)
@@ -83,17 +83,17 @@ def _quality_chunk(
     with np.errstate(invalid="ignore"):
         beyond = np.abs(red - level) > quality.clip_sigma * sigma
     table["clip_frac_r"] = masked_mean(beyond.astype(np.float64), valid)
-    core_missing = missing.reshape(len(stamps), len(BANDS), -1)[:, :, core].mean(axis=2)
+    core_missing = flat_pixels(missing)[:, :, core].mean(axis=2)
     table["quality_reason"] = _quality_reason(stamps, missing, core_missing, table, quality)
     table["quality_ok"] = table["quality_reason"] == "ok"
     return table
 
 
 def _missing_columns(missing: NDArray[np.bool_], regions: RegionSettings) -> pd.DataFrame:
-    count, _, height, width = missing.shape
+    height, width = missing.shape[2:]
     per_band = missing.sum(axis=(2, 3))
     table = pd.DataFrame({f"nan_count_{b}": per_band[:, i].astype(np.int64) for i, b in enumerate(BANDS)})
-    table["nan_frac"] = missing.reshape(count, -1).mean(axis=1)
+    table["nan_frac"] = missing.mean(axis=(1, 2, 3))
     rows = _central(height, regions.central_pixels)
     columns = _central(width, regions.central_pixels)
     table["central_nan_frac"] = missing[:, :, rows, columns].mean(axis=(1, 2, 3))
