@@ -120,7 +120,7 @@ def _assign_tiers(frame: pd.DataFrame, settings: CatalogsSettings) -> None:
     used = (frame["role"] != EXCLUDE_ONLY).to_numpy()
     tiers = {rule.grading: rule.tier for rule in settings.tiers}
     weights = {rule.grading: rule.weight for rule in settings.tiers}
-    frame["tier"] = frame["grading"].map(tiers).astype(object).where(used, None)
+    frame["tier"] = frame["grading"].map(tiers).astype("str").where(used)
     frame["weight"] = frame["grading"].map(weights).astype(float).where(used, np.nan)
 
 
@@ -149,12 +149,12 @@ def _merge_duplicates(frame: pd.DataFrame, precedence: dict[str, int], radius_ar
         if families[index] is None and known:
             best = min(known, key=lambda item: CONFIRMATIONS.index(confirmations[item]))
             families[index], confirmations[index] = families[best], confirmations[best]
-    frame["family"], frame["confirmation"] = families, pd.Series(confirmations, dtype="str")
+    frame["family"], frame["confirmation"] = pd.Series(families, dtype="str"), pd.Series(confirmations, dtype="str")
     frame["aliases"] = pd.Series(
         [joined_aliases([text], name) for text, name in zip(names, frame["name"], strict=True)], dtype="str"
     )
     ids = frame["lens_id"].to_numpy(dtype=object)
-    frame["duplicate_of"] = np.where(repeated, ids[canonical], None)
+    frame["duplicate_of"] = pd.Series(np.where(repeated, ids[canonical], None), dtype="str")
 
 
 def catalog_counts(lenses: pd.DataFrame) -> pd.DataFrame:

@@ -64,7 +64,7 @@ def build_spectroscopic_catalog(
     )
     matched = index >= 0
     ids = imaging["lens_id"].to_numpy(dtype=object)
-    frame["matched_lens_id"] = np.array([ids[i] if i >= 0 else None for i in index], dtype=object)
+    frame["matched_lens_id"] = pd.Series([ids[i] if i >= 0 else None for i in index], dtype="str")
     frame["separation_arcsec"] = separation
     frame["use"] = np.where(matched, settings.spectroscopic_matched_use, "evaluation")
     texts = ["spec_id", "name", "source_catalog", "confirmation", "use"]
@@ -96,8 +96,8 @@ def build_contaminant_catalog(lists: list[pd.DataFrame]) -> pd.DataFrame:
     """Return all lists together (CONTAMINANT_COLUMNS, sorted by contaminant_id); no lists make an empty table."""
     frame = pd.concat([pd.DataFrame(columns=list(CONTAMINANT_COLUMNS)), *lists], ignore_index=True)
     texts = ["contaminant_id", "name", "category", "source_catalog"]
-    frame = frame.astype(dict.fromkeys(texts, "str") | {"ra": "float64", "dec": "float64", "galaxy_id": "object"})
-    frame["galaxy_id"] = frame["galaxy_id"].astype("str").where(frame["galaxy_id"].notna())
+    frame = frame.astype(dict.fromkeys(texts, "str") | {"ra": "float64", "dec": "float64"})
+    frame["galaxy_id"] = pd.Series(frame["galaxy_id"].to_numpy(dtype=object), dtype="str")
     return frame.sort_values("contaminant_id", kind="stable").reset_index(drop=True)
 
 

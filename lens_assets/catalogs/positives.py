@@ -90,7 +90,7 @@ def match_positives(
     matched = reason == ""
     frame = _lens_columns(lenses)
     frame["matched"] = matched
-    frame["unmatched_reason"] = np.where(matched, None, reason)
+    frame["unmatched_reason"] = pd.Series(np.where(matched, None, reason), dtype="str")
     frame["separation_arcsec"] = np.where(matched, separation, np.nan)
     frame["ambiguous"] = matched & (within > 1)
     taken = pd.Series(np.where(matched, nearest, -1))
@@ -182,7 +182,10 @@ def _typed(frame: pd.DataFrame) -> pd.DataFrame:
         for name in CARRIED_COLUMNS
         if pa.types.is_integer(SOURCE_SCHEMA.field(name).type)
     }
+    texts = [name for name in CARRIED_COLUMNS if pa.types.is_string(SOURCE_SCHEMA.field(name).type)]
     typed = frame.astype(integers | {"region_id": "Int64", "fold": "Int64", "healpix_128": "int64"})
+    for name in (*texts, "split", "sky_partition", "tier", "family"):
+        typed[name] = pd.Series(typed[name].to_numpy(dtype=object), dtype="str")
     outside = typed["split"].isna()
     typed["healpix_128"] = typed["healpix_128"].astype("Int64").mask(outside)
     return typed.sort_values("lens_id", kind="stable").reset_index(drop=True)

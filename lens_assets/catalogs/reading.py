@@ -1,4 +1,4 @@
-"""Read lists of objects from CSV, FITS, VOTable or Parquet files as text, with errors that name file, row and column."""
+"""Read lists of objects from CSV, FITS, VOTable or Parquet as text, with errors that name file, row and column."""
 
 from __future__ import annotations
 

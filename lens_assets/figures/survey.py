@@ -39,3 +39,16 @@ def sky_map(positions: pd.DataFrame, by: str, title: str) -> Figure:
     if len(positions):
         axes.legend(loc="lower right", fontsize="small", markerscale=3)
     return figure
+
+
+def match_figure(matches: pd.DataFrame) -> Figure:
+    """Plot separations of matched lenses (separation_arcsec) and how many lenses have which outcome."""
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    separation = matches.loc[matches["matched"], "separation_arcsec"].to_numpy(dtype=float)
+    left.hist(separation, bins=np.linspace(0.0, max(1.0, separation.max(initial=0.0)), 41))
+    left.set(xlabel="lens to source [arcsec]", ylabel="lenses", title=f"{len(separation)} matched")
+    outcomes = matches["unmatched_reason"].fillna("matched").value_counts()
+    right.barh(outcomes.index.to_list(), outcomes.to_numpy())
+    right.set(xlabel="lenses")
+    return figure

@@ -1,0 +1,152 @@
+"""The catalogs group of the lineage: known lenses, spectroscopic systems, and objects known not to be lenses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lens_assets.assets.framework import AssetRun, Product, lens_asset
+
+_LENS_COLUMNS = {
+    "lens_id": "catalog and position rounded to 0.1 arcsec [deg]",
+    "name": "designation; the searches' own where there are several",
+    "ra": "right ascension, ICRS [deg]",
+    "dec": "declination, ICRS [deg]",
+    "z_lens": "first redshift in the list's text, null if there is none",
+    "z_lens_text": "redshift as the list writes it",
+    "type": "galaxy, group or cluster",
+    "grading": "confident or probable, mostly a visual grade",
+    "role": "positive; evaluation_only: never trained on; exclude_only: keeps negatives away",
+    "tier": "A or B, null for exclude_only",
+    "weight": "sample weight of the tier",
+    "family": "literature sample, recognised by reference",
+    "confirmation": "confirmed, silver or candidate, by family and grading",
+    "aliases": "other designations, of coinciding entries too",
+    "duplicate_of": "lens_id of the canonical entry of the same system, null for that entry itself",
+}
+
+
+@lens_asset(
+    group="catalogs",
+    team="catalogs",
+    kinds={"csv", "parquet"},
+    inputs=("simulated_survey",),
+    settings=("catalogs",),
+    code_version="lens-catalog-1",
+)
+def lens_catalog(run: AssetRun) -> Product:
+    """Known lenses and candidates of all lists, one row an entry, with role, tier, family and canonical identity.
+
+    Candidates of the imaging searches are positives. Members of literature samples, recognised by reference, are held
+    for evaluation. Everything else, the lists of galaxy clusters among it, only keeps negatives away.
+    """
+    from lens_assets.catalogs.lenses import build_lens_catalog, catalog_counts, read_lens_list
+    from lens_assets.figures.survey import sky_map
+
+    settings = run.campaign.catalogs
+    lists = [read_lens_list(source, _lens_path(run, source.origin, source.path)) for source in settings.lenses]
+    lenses = build_lens_catalog(lists, settings)
+    systems = lenses[lenses["duplicate_of"].isna()]
+    positives = lenses[lenses["role"] == "positive"]
+    summary = {
+        "entries": len(lenses),
+        "systems": len(systems),
+        "duplicates": len(lenses) - len(systems),
+        "positives": len(positives),
+        "positives_tier_a": int((positives["tier"] == "A").sum()),
+        "positives_tier_b": int((positives["tier"] == "B").sum()),
+        "evaluation_only": int((lenses["role"] == "evaluation_only").sum()),
+        "exclude_only": int((lenses["role"] == "exclude_only").sum()),
+        "with_redshift": int(lenses["z_lens"].notna().sum()),
+    }
+    for family, count in lenses["family"].dropna().value_counts().sort_index().items():
+        summary[f"family_{str(family).lower().replace(' ', '_')}"] = int(count)
+    return Product(
+        table=lenses,
+        tables={"counts": catalog_counts(lenses)},
+        figures={"sky": sky_map(lenses, "role", f"{len(lenses)} entries of {len(lists)} lists")},
+        summary=summary,
+        columns=_LENS_COLUMNS,
+    )
+
+
+@lens_asset(
+    group="catalogs",
+    team="catalogs",
+    kinds={"parquet"},
+    inputs=("lens_catalog",),
+    settings=("catalogs",),
+    code_version="spectroscopic-catalog-1",
+)
+def spectroscopic_catalog(run: AssetRun) -> Product:
+    """Spectroscopically selected systems, confirmed or silver, and the imaging candidates they coincide with.
+
+    They are for evaluation and never trained on; one setting of the campaign decides about imaging candidates within
+    the match radius of one, which are for evaluation by default.
+    """
+    from lens_assets.catalogs.others import build_spectroscopic_catalog, read_spectroscopic_list
+    from lens_assets.figures.survey import sky_map
+
+    settings = run.campaign.catalogs
+    lenses = run.table("lens_catalog")
+    lists = [read_spectroscopic_list(item, _file_path(run, item.path)) for item in settings.spectroscopic]
+    systems = build_spectroscopic_catalog(lenses, lists, settings)
+    matched = set(systems["matched_lens_id"].dropna())
+    positives = lenses.loc[lenses["role"] == "positive", "lens_id"]
+    return Product(
+        table=systems,
+        figures={"sky": sky_map(systems, "confirmation", f"{len(systems)} spectroscopic systems")},
+        summary={
+            "systems": len(systems),
+            "confirmed": int((systems["confirmation"] == "confirmed").sum()),
+            "silver": int((systems["confirmation"] == "silver").sum()),
+            "matched_entries": len(matched),
+            "matched_positives": int(positives.isin(matched).sum()),
+            "use_of_matched": settings.spectroscopic_matched_use,
+        },
+        columns={
+            "spec_id": "list and position rounded to 0.1 arcsec",
+            "confirmation": "confirmed or silver",
+            "matched_lens_id": "imaging candidate within the match radius",
+            "separation_arcsec": "distance to it [arcsec]",
+            "use": "evaluation or training",
+        },
+    )
+
+
+@lens_asset(
+    group="catalogs",
+    team="catalogs",
+    kinds={"parquet"},
+    settings=("catalogs",),
+    code_version="contaminant-catalog-1",
+)
+def contaminant_catalog(run: AssetRun) -> Product:
+    """Curated and reviewed objects that are not lenses, by kind; empty where the campaign names no list."""
+    from lens_assets.catalogs.others import build_contaminant_catalog, read_contaminant_list
+    from lens_assets.figures.survey import sky_map
+
+    lists = [read_contaminant_list(item, _file_path(run, item.path)) for item in run.campaign.catalogs.contaminants]
+    contaminants = build_contaminant_catalog(lists)
+    by_category = contaminants["category"].value_counts().sort_index()
+    return Product(
+        table=contaminants,
+        figures={"sky": sky_map(contaminants, "category", f"{len(contaminants)} curated contaminants")},
+        summary={"contaminants": len(contaminants), "lists": len(lists)}
+        | {f"category_{name}": int(count) for name, count in by_category.items()},
+        columns={"category": "kind of contaminant", "galaxy_id": "Tractor id, where the list states it"},
+    )
+
+
+def _lens_path(run: AssetRun, origin: str, path: str) -> Path:
+    from lens_assets.catalogs.reading import installed_lenscat
+
+    if origin == "lenscat":
+        return installed_lenscat()
+    if origin == "simulated":
+        return run.file("simulated_survey", "published_lenses.csv")
+    return _file_path(run, path)
+
+
+def _file_path(run: AssetRun, path: str) -> Path:
+    """Return a path of the settings: absolute, or relative to the campaign's folder."""
+    return run.campaign.folder / Path(path).expanduser()
