@@ -117,7 +117,8 @@ def _render_batch(rows: pd.DataFrame, hosts: NDArray[np.float32], settings: Inje
     dark = usable & ~(magnification > 0)
     status[dark] |= InjectionStatus.NO_LIGHT_ON_STAMP
     sigma = rows[list(SIGMA_COLUMNS)].to_numpy(np.float64)
-    gain = inferred_gain(np.where(sigma > 0, sigma, np.nan), settings.noise.sky_brightness)
+    sigma = np.where(sigma > 0, sigma, np.nan)
+    gain = inferred_gain(sigma, settings.noise.sky_brightness)
     stamps = hosts.copy()
     for row in np.flatnonzero(status == InjectionStatus.OK):
         identifier = str(rows["injection_id"].iloc[row])

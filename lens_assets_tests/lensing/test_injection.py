@@ -1,0 +1,192 @@
+"""Injected stamps: bytes, noise, null, failures, and that the knobs do what they say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lens_assets.lensing.injection import (
+    annulus_snr,
+    input_status,
+    null_injections,
+    render_arcs,
+    render_batches,
+    render_injections,
+    source_fluxes,
+)
+from lens_assets.lensing.noise import inferred_gain, shot_noise
+from lens_assets.lensing.plan import draw_parameters
+from lens_assets.lensing.status import InjectionStatus, describe
+from lens_assets.survey.units import mag_to_flux
+
+RANGE = (0.5, 2.5)
+
+
+def with_(settings, **groups):
+    update = {name: getattr(settings, name).model_copy(update=values) for name, values in groups.items()}
+    return settings.model_copy(update=update)
+
+
+@pytest.fixture(scope="module")
+def rows(demo, hosts):
+    return draw_parameters(hosts, 60, demo, demo.seed, 0.0, RANGE)
+
+
+@pytest.fixture(scope="module")
+def stamps(rows):
+    return np.random.default_rng(0).normal(0, 0.003, (len(rows), 3, 101, 101)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def rendered(rows, stamps, demo):
+    return render_injections(rows, stamps, with_(demo, renderer={"batch_stamps": 60}))
+
+
+@pytest.mark.parametrize("batch", [1, 7])
+def test_bytes_do_not_depend_on_the_batch(rows, stamps, demo, rendered, batch):
+    again = render_injections(rows, stamps, with_(demo, renderer={"batch_stamps": batch}))
+    assert again.stamps.tobytes() == rendered.stamps.tobytes()
+    assert again.truth.equals(rendered.truth)
+
+
+def test_bytes_do_not_depend_on_the_order_of_rows(rows, stamps, demo, rendered):
+    order = np.random.default_rng(1).permutation(len(rows))[:12]
+    again = render_injections(rows.iloc[order], stamps[order], demo)
+    assert again.stamps.tobytes() == rendered.stamps[order].tobytes()
+
+
+def test_a_null_injection_is_its_host_byte_for_byte(rows, stamps, demo):
+    hosts = stamps.copy()
+    hosts[0, 0, :3] = -0.0
+    hosts[1, 2, 40:] = 0.0
+    result = render_injections(null_injections(rows), hosts, demo)
+    assert result.stamps.tobytes() == hosts.tobytes()
+    assert (result.truth["status"] == 0).all()
+
+
+def test_pixels_without_data_stay_zero(rows, stamps, demo):
+    hosts = stamps.copy()
+    hosts[:, 1, :, 50:] = 0.0
+    assert not render_injections(rows, hosts, demo).stamps[:, 1, :, 50:].any()
+
+
+def test_colours_come_back(rows, demo):
+    arcs, magnification = render_arcs(rows, with_(demo, renderer={"psf_fwhm_scale": 0.5}))
+    total = arcs.sum(axis=(2, 3), dtype=np.float64)
+    g_minus_r = -2.5 * np.log10(total[:, 0] / total[:, 1])
+    assert np.allclose(g_minus_r, rows["source_g_minus_r"], atol=0.01)
+    assert np.allclose(total[:, 1], magnification * source_fluxes(rows)[:, 1], rtol=5e-3)
+
+
+def test_lensed_magnitude_is_source_magnitude_and_magnification(rendered):
+    truth = rendered.truth
+    expected = truth["source_mag_r"] - 2.5 * np.log10(truth["magnification"])
+    assert np.allclose(truth["lensed_mag_r"], expected)
+
+
+def test_a_magnitude_shift_scales_every_arc(rows, demo):
+    bright, _ = render_arcs(rows.assign(source_mag_r=rows["source_mag_r"] - 2.0), demo)
+    faint, _ = render_arcs(rows, demo)
+    assert np.allclose(bright, faint * 10**0.8, rtol=1e-4, atol=1e-6)
+
+
+def test_shot_noise_has_poisson_mean_and_variance_and_none_without_signal():
+    signal = np.zeros((3, 100, 100), dtype=np.float32)
+    signal[:, :50] = 0.01
+    gain = np.array([2e4, 3e4, 4e4])
+    noise = np.stack([shot_noise(signal, gain, 1, f"id{index}") for index in range(20)])
+    assert not noise[:, :, 50:].any()
+    for plane in range(3):
+        values = noise[:, plane, :50]
+        assert abs(values.mean()) < 5 * np.sqrt(0.01 / gain[plane] / values.size)
+        assert values.var() == pytest.approx(0.01 / gain[plane], rel=0.02)
+
+
+def test_noise_belongs_to_the_injection_and_the_band():
+    signal, gain = np.full((3, 8, 8), 0.01), np.full(3, 2e4)
+    first, again, other = (shot_noise(signal, gain, 1, name) for name in ("a", "a", "b"))
+    assert (first == again).all()
+    assert not np.allclose(first, other)
+    assert not np.allclose(first[0], first[1])
+
+
+def test_the_gain_is_that_of_a_sky_limited_coadd(demo):
+    gain = inferred_gain(np.array([[0.0017, 0.0033, 0.0078]]), demo.noise.sky_brightness)[0]
+    assert gain[1] == pytest.approx(mag_to_flux(20.91) * 0.262**2 / 0.0033**2)
+    assert 2.4e4 < gain[1] < 3e4
+
+
+def test_gain_and_noise_knobs_move_the_added_noise(rows, stamps, demo):
+    def added(settings):
+        result = render_injections(rows, stamps, settings)
+        return (result.stamps - stamps - result.arcs)[:, 1]
+
+    normal = added(demo)
+    loud = added(with_(demo, noise={"gain_scale": 0.01}))
+    doubled = added(with_(demo, noise={"mode": "source_shot_and_sky"}))
+    assert loud.std() == pytest.approx(10 * normal.std(), rel=0.1)
+    assert doubled[:, :10].std() == pytest.approx(0.0033, rel=0.03)
+    assert not added(with_(demo, noise={"mode": "none"})).any() or abs(added(with_(demo, noise={"mode": "none"}))).max() < 1e-8
+
+
+def test_the_psf_knob_widens_the_arcs_and_keeps_their_flux(rows, demo):
+    sharp, _ = render_arcs(rows, demo)
+    wide, _ = render_arcs(rows, with_(demo, renderer={"psf_fwhm_scale": 1.3}))
+    assert np.median(wide[:, 1].max(axis=(1, 2)) / sharp[:, 1].max(axis=(1, 2))) < 0.85
+    assert np.allclose(wide.sum(axis=(2, 3)), sharp.sum(axis=(2, 3)), rtol=0.01)
+
+
+def test_each_band_uses_its_own_psf(rows, demo):
+    base, _ = render_arcs(rows, demo)
+    changed, _ = render_arcs(rows.assign(psfsize_z=rows["psfsize_z"] * 1.5), demo)
+    assert (changed[:, :2] == base[:, :2]).all()
+    assert not np.allclose(changed[:, 2], base[:, 2])
+
+
+def test_failed_rows_are_flagged_and_keep_their_host(rows, stamps, demo):
+    damaged = rows.copy()
+    damaged.loc[0, "psfsize_g"] = np.nan
+    damaged.loc[1, "psfsize_z"] = 9.0
+    damaged.loc[2, "sky_sigma_r"] = 0.0
+    damaged.loc[3, "theta_e_arcsec"] = np.inf
+    damaged.loc[4, ["source_x_arcsec", "lens_x_arcsec"]] = 400.0
+    hosts = stamps.copy()
+    hosts[5, 1, 3, 3] = np.nan
+    result = render_injections(damaged, hosts, demo)
+    expected = [2, 4, 8, 1, 16, 32, 0]
+    assert result.truth["status"].iloc[:7].tolist() == expected
+    assert result.stamps[:6].tobytes() == hosts[:6].tobytes()
+    assert result.truth["lensed_mag_r"].iloc[:6].isna().all()
+    assert len(result.truth) == len(rows)
+
+
+def test_status_names_its_bits():
+    assert describe(0) == "OK"
+    assert describe(int(InjectionStatus.PSF_UNKNOWN | InjectionStatus.SKY_NOISE_UNKNOWN)) == "PSF_UNKNOWN|SKY_NOISE_UNKNOWN"
+
+
+def test_the_status_of_the_plan_is_kept(rows, demo):
+    assert (input_status(rows.assign(status=1), demo.renderer) & 1).all()
+
+
+def test_a_wrong_stamp_size_is_refused_with_what_was_expected(rows, demo):
+    with pytest.raises(ValueError, match="101"):
+        render_injections(rows, np.zeros((len(rows), 3, 64, 64), dtype=np.float32), demo)
+
+
+def test_batches_stream_in_row_order(rows, stamps, demo, rendered):
+    position = {path: row for row, path in enumerate(rows["injection_id"])}
+    read = lambda names: stamps[[position[name] for name in names]]  # noqa: E731
+    done: list[int] = []
+    batches = render_batches(rows, read, demo, lambda now, total: done.append(now), reader_column="injection_id")
+    assert [name for batch in batches for name in batch.truth["injection_id"]] == rendered.truth["injection_id"].tolist()
+    assert done[-1] == len(rows)
+
+
+def test_annulus_signal_to_noise_counts_only_the_annulus():
+    arcs = np.zeros((1, 101, 101))
+    arcs[0, 50, 50] = 5.0
+    arcs[0, 50, 60] = 2.0
+    snr = annulus_snr(arcs, np.array([0.1]))[0]
+    pixels = np.count_nonzero((lambda r: (r >= 4) & (r < 16))(np.hypot(*np.mgrid[-50:51, -50:51])))
+    assert snr == pytest.approx(2.0 / (0.1 * np.sqrt(pixels)))
