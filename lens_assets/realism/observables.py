@@ -59,7 +59,8 @@ def measure(
         angle_deg: (N,) major axis of the host, counter-clockwise from +x.
         psf_fwhm_arcsec: (N, 3) PSF FWHM in g, r, z.
 
-    Returns:
+    Returns
+    -------
         One row a stamp with the columns `OBSERVABLES`. A stamp without arc pixels has arc_snr 0 and NaN in
         everything that describes an arc.
     """

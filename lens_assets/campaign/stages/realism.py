@@ -119,6 +119,7 @@ class CalibrationSettings(Settings):
     """The fit of the one campaign-wide source magnitude shift."""
 
     draws: int = setting("injections rendered at each trial shift", ge=50)
+    minimum_anchors: int = setting("fewer visible anchors of the calibration half fit nothing", ge=5)
     step_mag: float = setting("distance of trial shifts; the optimum is interpolated", "mag", gt=0, le=2)
     quantiles: tuple[float, ...] = setting("quantiles of log arc signal-to-noise that are matched", min_length=1)
     seed: int = setting("seed of the trial draws", ge=0)
@@ -131,6 +132,7 @@ class PanelSettings(Settings):
     stamps: int = setting("stamps on the page, half of them anchors", ge=10, le=500)
     seed: int = setting("seed of choice and order", ge=0)
     answers_csv: str = setting("path of the returned grading form, relative to the campaign; empty while none")
+    answers_sha256: str = setting("SHA-256 of that file, so that other answers are another verdict; empty while none")
     confidence: float = setting("level of the interval of the accuracy, which must contain 0.5", gt=0.5, lt=1)
 
 

@@ -1,0 +1,152 @@
+"""From stamps to a battery: measure both sides with the same function, pair the sky, run the comparisons.
+
+Stamps are read through functions in blocks, so that memory does not grow with the number of injections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lens_assets.campaign.stages.realism import RealismSettings
+from lens_assets.detector.frozen import Detector
+from lens_assets.imaging.host_subtraction import measure_ellipse
+from lens_assets.imaging.robust import covered
+from lens_assets.realism.background import CONDITION_COLUMNS, pair_by_conditions, sky_pixels
+from lens_assets.realism.battery import Background, Battery
+from lens_assets.realism.observables import is_visible, measure
+from lens_assets.realism.probes import feature_probe_rows, pixel_probe_rows, weighted_choice
+from lens_assets.realism.residuals import sky_statistics
+from lens_assets.sky.randomness import uniform
+
+BLOCK = 256
+PSF_COLUMNS = ("psfsize_g", "psfsize_r", "psfsize_z")
+HALVES = ("calibration", "gate")
+Reader = Callable[[NDArray[np.int64]], NDArray[np.float32]]
+"""Positions in the table -> stamps (n, 3, H, W) in nanomaggies."""
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class StampTable:
+    """Catalogue rows and how to read their stamps.
+
+    The table holds galaxy_id, type, mag_r, psfsize_{g,r,z} [arcsec] and psfdepth_{g,r,z}_mag.
+    """
+
+    table: pd.DataFrame
+    read: Reader
+
+    def __post_init__(self) -> None:
+        needed = ("galaxy_id", "type", "mag_r", *CONDITION_COLUMNS)
+        missing = [name for name in needed if name not in self.table]
+        if missing:
+            raise ValueError(f"stamp table lacks the columns {missing}; they are needed to compare like with like")
+
+
+def halves(lens_ids: Sequence[str], seed: int, calibration_fraction: float) -> NDArray[np.str_]:
+    """Return "calibration" or "gate" for each lens by the hash of its id alone, shape (N,)."""
+    u = uniform(seed, list(lens_ids), "anchor_half")
+    return np.where(u < calibration_fraction, *HALVES)
+
+
+def observe(stamps: StampTable, settings: RealismSettings, progress: Progress | None = None) -> pd.DataFrame:
+    """Return the table with the observables of every stamp.
+
+    The host's ellipse is measured on the stamp itself, arc included: a catalogue's shape of a lens was fitted to
+    host and arc together while that of an injection's host was fitted without, which would not be like with like.
+    """
+    count = len(stamps.table)
+    fwhm = stamps.table[list(PSF_COLUMNS)].to_numpy(np.float64)
+    parts = []
+    for start in range(0, max(count, 1), BLOCK):
+        rows = np.arange(start, min(start + BLOCK, count))
+        pixels = stamps.read(rows) if len(rows) else np.zeros((0, 3, 101, 101), np.float32)
+        parts.append(measure_stamps(pixels, fwhm[rows], settings))
+        if progress is not None:
+            progress(min(start + BLOCK, count), count)
+    measured = pd.concat(parts, ignore_index=True)
+    table = stamps.table.reset_index(drop=True).drop(columns=[name for name in measured if name in stamps.table])
+    return pd.concat([table, measured], axis=1)
+
+
+def measure_stamps(
+    stamps: NDArray[np.floating], psf_fwhm_arcsec: NDArray[np.floating], settings: RealismSettings
+) -> pd.DataFrame:
+    """Return the observables of stamps (N, 3, H, W), with host ellipses measured on their sky-subtracted pixels."""
+    level = np.nan_to_num(sky_statistics(np.asarray(stamps, np.float32), settings.apertures)[0])
+    flat = np.where(covered(stamps), stamps - level[:, :, None, None], 0.0)
+    ratio, angle = measure_ellipse(flat)
+    return measure(stamps, ratio, angle, psf_fwhm_arcsec, settings.apertures)
+
+
+def paired_sky(injected: StampTable, untouched: StampTable, settings: RealismSettings) -> Background:
+    """Return sky pixels of injected stamps, one a host, beside those of other untouched objects in like conditions."""
+    chosen = _one_a_host(injected.table, settings)
+    hosts = set(injected.table["galaxy_id"].iloc[chosen])
+    distinct = untouched.table["galaxy_id"].reset_index(drop=True).drop_duplicates()
+    others = distinct[~distinct.isin(hosts)].index.to_numpy(np.int64)
+    first, second = pair_by_conditions(injected.table.iloc[chosen], untouched.table.iloc[others])
+    return Background(_sky(injected, chosen[first], settings), _sky(untouched, others[second], settings))
+
+
+def _one_a_host(table: pd.DataFrame, settings: RealismSettings) -> NDArray[np.int64]:
+    """Return positions of at most `maximum_pairs` injections on different hosts, at most half of them, by hash."""
+    hosts = table["galaxy_id"].reset_index(drop=True).drop_duplicates()
+    order = np.argsort(uniform(settings.distributions.seed, hosts.astype(str).tolist(), "sky_pairs"), kind="stable")
+    return np.sort(hosts.index.to_numpy(np.int64)[order[: settings.background.maximum_pairs]])
+
+
+def _sky(stamps: StampTable, rows: NDArray[np.int64], settings: RealismSettings) -> NDArray[np.float32]:
+    parts = [
+        sky_pixels(stamps.read(rows[start : start + BLOCK]), settings.apertures, settings.background)
+        for start in range(0, len(rows), BLOCK)
+    ]
+    return np.concatenate(parts) if parts else np.zeros((0, 3, settings.background.pixels_per_stamp), np.float32)
+
+
+def probe_rows(
+    anchors: pd.DataFrame,
+    read_anchors: Reader,
+    measured: pd.DataFrame,
+    injected: StampTable,
+    untouched: StampTable,
+    battery: Battery,
+    detector: Detector,
+    settings: RealismSettings,
+) -> list[dict[str, object]]:
+    """Return the rows of all linear probes on visible stamps; see `probes`.
+
+    `anchors` and `measured` hold observables; `battery` the matching that weights the injections.
+    """
+    rules, seed = settings.probes, settings.distributions.seed
+    seen = is_visible(anchors, settings.detectability)
+    judging = np.flatnonzero(seen & (anchors["half"] == "gate"))
+    tuning = np.flatnonzero(seen & (anchors["half"] == "calibration"))
+    shown = np.flatnonzero(is_visible(measured, settings.detectability))
+    weights = battery.compared.matching.weights if battery.compared.matching else np.ones(len(shown))
+    names = measured["injection_id"].astype(str).to_numpy()[shown]
+    alike = shown[weighted_choice(names, weights, min(rules.maximum_stamps, 4 * len(judging)), seed)]
+    hosts, anchor_hosts = measured["galaxy_id"].astype(str).to_numpy(), anchors["galaxy_id"].astype(str).to_numpy()
+    rows = feature_probe_rows(
+        read_anchors(judging),
+        injected.read(alike),
+        (read_anchors(judging), read_anchors(tuning)),
+        anchor_hosts[judging].tolist(),
+        hosts[alike].tolist(),
+        (anchor_hosts[judging].tolist(), anchor_hosts[tuning].tolist()),
+        detector.layer_features,
+        settings,
+    )
+    first = shown[weighted_choice(names, np.ones(len(shown)), rules.maximum_stamps, seed)]
+    free = ~untouched.table["galaxy_id"].astype(str).isin(set(hosts[first]))
+    others = np.flatnonzero(free.to_numpy())
+    other_names = untouched.table["galaxy_id"].astype(str).to_numpy()
+    second = others[weighted_choice(other_names[others], np.ones(len(others)), rules.maximum_stamps, seed)]
+    return rows + pixel_probe_rows(
+        injected.read(first), untouched.read(second), hosts[first].tolist(), other_names[second].tolist(), settings
+    )
