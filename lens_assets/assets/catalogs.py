@@ -43,7 +43,7 @@ def lens_catalog(run: AssetRun) -> Product:
     from lens_assets.figures.survey import sky_map
 
     settings = run.campaign.catalogs
-    lists = [read_lens_list(source, _lens_path(run, source.origin, source.path)) for source in settings.lenses]
+    lists = [read_lens_list(source, _path(run, source.origin, source.path)) for source in settings.lenses]
     lenses = build_lens_catalog(lists, settings)
     systems = lenses[lenses["duplicate_of"].isna()]
     positives = lenses[lenses["role"] == "positive"]
@@ -73,7 +73,7 @@ def lens_catalog(run: AssetRun) -> Product:
     group="catalogs",
     team="catalogs",
     kinds={"parquet"},
-    inputs=("lens_catalog",),
+    inputs=("lens_catalog", "simulated_survey"),
     settings=("catalogs",),
     code_version="spectroscopic-catalog-1",
 )
@@ -88,7 +88,7 @@ def spectroscopic_catalog(run: AssetRun) -> Product:
 
     settings = run.campaign.catalogs
     lenses = run.table("lens_catalog")
-    lists = [read_spectroscopic_list(item, _file_path(run, item.path)) for item in settings.spectroscopic]
+    lists = [read_spectroscopic_list(item, _path(run, item.origin, item.path)) for item in settings.spectroscopic]
     systems = build_spectroscopic_catalog(lenses, lists, settings)
     matched = set(systems["matched_lens_id"].dropna())
     positives = lenses.loc[lenses["role"] == "positive", "lens_id"]
@@ -117,6 +117,7 @@ def spectroscopic_catalog(run: AssetRun) -> Product:
     group="catalogs",
     team="catalogs",
     kinds={"parquet"},
+    inputs=("simulated_survey",),
     settings=("catalogs",),
     code_version="contaminant-catalog-1",
 )
@@ -125,7 +126,7 @@ def contaminant_catalog(run: AssetRun) -> Product:
     from lens_assets.catalogs.others import build_contaminant_catalog, read_contaminant_list
     from lens_assets.figures.survey import sky_map
 
-    lists = [read_contaminant_list(item, _file_path(run, item.path)) for item in run.campaign.catalogs.contaminants]
+    lists = [read_contaminant_list(item, _path(run, item.origin, item.path)) for item in run.campaign.catalogs.contaminants]
     contaminants = build_contaminant_catalog(lists)
     by_category = contaminants["category"].value_counts().sort_index()
     return Product(
@@ -137,16 +138,12 @@ def contaminant_catalog(run: AssetRun) -> Product:
     )
 
 
-def _lens_path(run: AssetRun, origin: str, path: str) -> Path:
+def _path(run: AssetRun, origin: str, path: str) -> Path:
+    """Return the file of a list: in the lenscat package, the simulated survey, or relative to the campaign's folder."""
     from lens_assets.catalogs.reading import installed_lenscat
 
     if origin == "lenscat":
         return installed_lenscat()
     if origin == "simulated":
-        return run.file("simulated_survey", "published_lenses.csv")
-    return _file_path(run, path)
-
-
-def _file_path(run: AssetRun, path: str) -> Path:
-    """Return a path of the settings: absolute, or relative to the campaign's folder."""
+        return run.file("simulated_survey", path)
     return run.campaign.folder / Path(path).expanduser()

@@ -28,10 +28,15 @@ CONTAMINANT_COLUMNS = ("contaminant_id", "name", "ra", "dec", "category", "sourc
 def read_spectroscopic_list(source: SpectroscopicSource, path: Path) -> pd.DataFrame:
     """Return one list of spectroscopic systems: spec_id, name, ra, dec, source_catalog, confirmation."""
     raw = read_text_table(path, source.sha256)
-    require_columns(path, raw, [source.name_column, source.ra_column, source.dec_column])
+    status = source.confirmation_column
+    require_columns(path, raw, [source.name_column, source.ra_column, source.dec_column, status])
     frame = _positions(path, raw, source.name_column, source.ra_column, source.dec_column)
     frame["source_catalog"] = source.name
-    frame["confirmation"] = source.confirmation
+    frame["confirmation"] = raw[status].str.lower().to_numpy() if status else source.confirmation
+    bad = np.flatnonzero(~frame["confirmation"].isin(["confirmed", "silver"]))
+    if len(bad):
+        row = int(bad[0])
+        raise CatalogError(path, status, repr(raw[status].iloc[row]), "confirmed or silver", row + 1)
     frame["spec_id"] = lens_ids(source.name, frame["ra"], frame["dec"], frame["name"].tolist())
     return frame
 

@@ -94,7 +94,7 @@ def ingest_partition(
     """
     accounts: list[FileAccount] = []
     kept: list[pd.DataFrame] = []
-    for tile in sorted(tiles):
+    for tile in tiles:
         frame, account = _read_tile(tile, open_tile, region, chunk_rows)
         accounts.append(account)
         if len(frame):

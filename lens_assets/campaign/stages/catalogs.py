@@ -33,7 +33,7 @@ class LensSource(Settings):
 
     name: CatalogName = setting("name of the list, part of the ids of its lenses")
     origin: Literal["lenscat", "simulated", "file"] = setting("the lenscat package, the simulated sky, or a file")
-    path: str = setting("CSV, FITS, VOTable or Parquet file, relative to the campaign; empty unless origin is file")
+    path: str = setting("file, relative to the campaign or the simulated survey; empty for lenscat")
     sha256: str = setting("checksum the file must have; empty: any", pattern=r"^([0-9a-f]{64})?$")
     columns: LensColumns = setting("how its columns map")
     grading_values: dict[str, Grading] = setting("what other gradings mean, e.g. A: confident")
@@ -41,7 +41,11 @@ class LensSource(Settings):
 
     @model_validator(mode="after")
     def _consistent(self) -> LensSource:
-        _path_only_for_files(self.name, self.origin, self.path)
+        if (self.origin == "lenscat") == bool(self.path):
+            raise ValueError(
+                f"lenses {self.name}: path is {self.path!r} while origin is {self.origin}; expected an empty path for "
+                "lenscat and a file otherwise"
+            )
         _compiles(f"positive_names of {self.name}", self.positive_names)
         return self
 
@@ -73,19 +77,30 @@ class SpectroscopicSource(Settings):
     """One list of spectroscopically selected systems."""
 
     name: CatalogName = setting("name of the list")
-    path: str = setting("CSV, FITS, VOTable or Parquet file, relative to the campaign", min_length=1)
+    origin: Literal["simulated", "file"] = setting("the simulated survey, or a file of your own")
+    path: str = setting("CSV, FITS, VOTable or Parquet file, relative to its origin", min_length=1)
     sha256: str = setting("checksum the file must have; empty: any", pattern=r"^([0-9a-f]{64})?$")
     name_column: str = setting("column of the designation; empty: the row number")
     ra_column: str = setting("column of the right ascension", "deg", min_length=1)
     dec_column: str = setting("column of the declination", "deg", min_length=1)
-    confirmation: Literal["confirmed", "silver"] = setting("status of its systems")
+    confirmation_column: str = setting("column of the status, confirmed or silver; empty: confirmation holds for all")
+    confirmation: Literal["", "confirmed", "silver"] = setting("status of all; empty: see confirmation_column")
+
+    @model_validator(mode="after")
+    def _one_status(self) -> SpectroscopicSource:
+        if bool(self.confirmation_column) == bool(self.confirmation):
+            raise ValueError(
+                f"spectroscopic {self.name}: expected exactly one of confirmation_column and confirmation"
+            )
+        return self
 
 
 class ContaminantSource(Settings):
     """One curated list of non-lenses."""
 
     name: CatalogName = setting("name of the list")
-    path: str = setting("CSV, FITS, VOTable or Parquet file, relative to the campaign", min_length=1)
+    origin: Literal["simulated", "file"] = setting("the simulated survey, or a file of your own")
+    path: str = setting("CSV, FITS, VOTable or Parquet file, relative to its origin", min_length=1)
     sha256: str = setting("checksum the file must have; empty: any", pattern=r"^([0-9a-f]{64})?$")
     name_column: str = setting("column of the designation; empty: the row number")
     ra_column: str = setting("column of the right ascension; empty: in the J-name", "deg")
@@ -144,11 +159,6 @@ class CatalogsSettings(Settings):
                 f"{self.match_radius_arcsec}; expected the first to be larger"
             )
         return self
-
-
-def _path_only_for_files(name: str, origin: str, path: str) -> None:
-    if (origin == "file") != bool(path):
-        raise ValueError(f"lenses {name}: path is {path!r} while origin is {origin}; expected a path only for files")
 
 
 def _compiles(what: str, pattern: str) -> None:

@@ -16,7 +16,7 @@ _BANDS = ("g", "r", "z")
 
 def _sources(campaign: Campaign) -> list[Expectation]:
     del campaign
-    never_null = ("galaxy_id", "ra", "dec", "type", "brickname", "healpix_128", "sky_partition", "in_margin", "maskbits")
+    never_null = ("galaxy_id", "ra", "dec", "type", "brickname", "healpix_128", "sky_partition", "in_margin")
     positive_or_zero = [f"{stem}_{band}" for stem in ("psfdepth", "galdepth", "psfsize", "nobs") for band in _BANDS]
     return [
         *[("expect_column_values_to_not_be_null", {"column": name}) for name in never_null],
