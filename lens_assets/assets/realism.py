@@ -64,7 +64,8 @@ def anchor_observables(run: AssetRun) -> Product:
             "visible_gate": int((seen & (table["half"] == "gate")).sum()),
             "median_arc_snr": float(table.loc[seen, "arc_snr"].median()) if seen.any() else 0.0,
         },
-        columns=OBSERVABLES | {"half": "calibration (tunes) or gate (judges)", "visible": "passes the detectability gate"},
+        columns=OBSERVABLES
+        | {"half": "calibration (tunes) or gate (judges)", "visible": "passes the detectability gate"},
     )
 
 
@@ -172,7 +173,10 @@ def realism_report(run: AssetRun) -> Product:
             "stamps": stamps_figure,
         },
         summary={
-            **{name.lower().replace("-", "_"): int(count) for name, count in rows["verdict"].value_counts().items()},
+            **{
+                str(name).lower().replace("-", "_"): int(count)
+                for name, count in rows["verdict"].value_counts().items()
+            },
             "judging_anchors": len(battery.compared.judging),
             "visible_injections": int(visible.sum()),
             "rendered_injections": len(measured),
@@ -339,5 +343,7 @@ def _panel_row(run: AssetRun) -> dict[str, object]:
     answers = read_answers(path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != settings.answers_sha256:
-        raise PanelError(f"{path}: SHA-256 {digest}, but realism panel.answers_sha256 is {settings.answers_sha256!r}; state it")
+        raise PanelError(
+            f"{path}: SHA-256 {digest}, but realism panel.answers_sha256 is {settings.answers_sha256!r}; state it"
+        )
     return score(run.side_table("realism_report", "panel_key"), answers, settings)

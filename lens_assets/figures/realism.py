@@ -42,7 +42,8 @@ def anchor_overview(anchors: pd.DataFrame) -> Figure:
         finite = values[np.isfinite(values)]
         edges = np.histogram_bin_edges(finite, bins=20) if len(finite) else np.linspace(0, 1, 21)
         for label, rows in groups.items():
-            axis.hist(values[rows & np.isfinite(values)], bins=edges, histtype="step", label=f"{label} ({int(rows.sum())})")
+            chosen = values[rows & np.isfinite(values)]
+            axis.hist(chosen, bins=edges, histtype="step", label=f"{label} ({int(rows.sum())})")
         axis.set_xlabel(name)
     figure.axes[0].legend(fontsize=7)
     return figure

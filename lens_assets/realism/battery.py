@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lens_assets.campaign.stages.realism import RealismSettings
 from lens_assets.realism import comparisons
 from lens_assets.realism.background import paired_kolmogorov_smirnov
-from lens_assets.realism.matching import Matching, match, with_matching_columns
+from lens_assets.realism.matching import Matching, effective_size, match, with_matching_columns
 from lens_assets.realism.observables import is_visible
 
 PASS, FAIL, WARN, NOT_EVALUATED = "PASS", "FAIL", "WARN", "NOT-EVALUATED"
@@ -100,8 +100,8 @@ class Background:
 def row(observable: str, verdict: str, **values: object) -> dict[str, object]:
     """Return a row of the report; what is not given is missing."""
     empty: dict[str, object] = dict.fromkeys(COLUMNS)
-    empty |= {"observable": observable, "stratum": ALL, "verdict": verdict, "gates": True, "n_anchors": 0, "n_injections": 0.0}
-    empty["likely_knob"] = LIKELY_KNOBS.get(observable, "")
+    empty |= {"observable": observable, "stratum": ALL, "verdict": verdict, "gates": True}
+    empty |= {"n_anchors": 0, "n_injections": 0.0, "likely_knob": LIKELY_KNOBS.get(observable, "")}
     return empty | values
 
 
@@ -161,13 +161,13 @@ def run_battery(
         chosen.resamples,
         chosen.seed,
     )
-    overall = _Stratum(compared, resamples, settings)
+    overall = _Stratum(compared, compared.matching, resamples, settings)
     rules, alarms = overall.tolerance_rows()
     false_alarm = float(alarms.mean())
     level = max(chosen.family_wise_error - false_alarm, LEAST_DISTRIBUTION_SHARE * chosen.family_wise_error)
     tests = [*overall.distribution_rows(), *skies]
     return Battery(
-        as_table(rows + rules + decide(tests, level) + _strata_rows(compared, resamples, settings)),
+        as_table(rows + rules + decide(tests, level) + _strata_rows(compared, compared.matching, resamples, settings)),
         compared,
         false_alarm,
         level,
@@ -191,7 +191,8 @@ def background_rows(background: Background | None, settings: RealismSettings) ->
     for index, band in enumerate("grz"):
         name = f"background_{band}"
         if background is None or len(background.injected) < settings.anchors.minimum_group:
-            rows.append(row(name, NOT_EVALUATED, requirement=f"at least {settings.anchors.minimum_group} paired stamps"))
+            asked = f"at least {settings.anchors.minimum_group} paired stamps"
+            rows.append(row(name, NOT_EVALUATED, requirement=asked))
             continue
         first, second = background.injected[:, index], background.untouched[:, index]
         test = paired_kolmogorov_smirnov(
@@ -253,6 +254,7 @@ class _Stratum:
     """One set of rows of both sides and the rules applied to it."""
 
     compared: Compared
+    matching: Matching
     resamples: comparisons.Resamples
     settings: RealismSettings
     name: str = ALL
@@ -260,12 +262,10 @@ class _Stratum:
     injection_rows: NDArray[np.bool_] | None = None
 
     def sample(self, observable: str) -> comparisons.Sample:
-        matching = self.compared.matching
-        assert matching is not None
         return comparisons.sample_of(
             self.compared.judging[observable].to_numpy(np.float64),
             self.compared.injections[observable].to_numpy(np.float64),
-            matching.weights,
+            self.matching.weights,
             self.resamples,
             self.judging_rows,
             self.injection_rows,
@@ -275,7 +275,8 @@ class _Stratum:
         """Return the rows of the point rules, and which resamples a perfect simulator would have failed."""
         rows: list[dict[str, object]] = []
         alarms = np.zeros(len(self.resamples.anchor_counts), dtype=bool)
-        for observable, quantiles in (("arc_snr", self.settings.tolerances.snr_quantiles), *((c, (0.5,)) for c in COLOURS)):
+        rules = {"arc_snr": self.settings.tolerances.snr_quantiles, **dict.fromkeys(COLOURS, (0.5,))}
+        for observable, quantiles in rules.items():
             sample = self.sample(observable)
             if not self._enough(sample):
                 rows.append(self._not_evaluated(observable, sample))
@@ -351,8 +352,6 @@ class _Stratum:
         )
 
     def _row(self, observable: str, verdict: str, sample: comparisons.Sample, **values: object) -> dict[str, object]:
-        from lens_assets.realism.matching import effective_size
-
         return row(
             observable,
             verdict,
@@ -374,13 +373,13 @@ def _strata(compared: Compared, columns: Sequence[str]) -> Iterator[tuple[str, N
 
 
 def _strata_rows(
-    compared: Compared, resamples: comparisons.Resamples, settings: RealismSettings
+    compared: Compared, matching: Matching, resamples: comparisons.Resamples, settings: RealismSettings
 ) -> list[dict[str, object]]:
     """Return the same comparisons by conditions; a failure warns unless the campaign lets strata decide."""
     rows: list[dict[str, object]] = []
     tests: list[dict[str, object]] = []
     for name, judging, injections in _strata(compared, settings.strata.columns):
-        part = _Stratum(compared, resamples, settings, name, judging, injections)
+        part = _Stratum(compared, matching, resamples, settings, name, judging, injections)
         rows += part.tolerance_rows()[0]
         tests += part.distribution_rows()
     rows += decide(tests, settings.distributions.family_wise_error)

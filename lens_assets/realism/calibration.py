@@ -87,7 +87,7 @@ def fit_brightness(
     good = (rendered.truth["status"] == InjectionStatus.OK).to_numpy()
     trial = _Trial(rows[good].reset_index(drop=True), host_stamps[good], rendered.arcs[good], injection, realism)
     limits = injection.brightness.fitted_shift_mag
-    steps = int(round((limits.maximum - limits.minimum) / realism.calibration.step_mag))
+    steps = round((limits.maximum - limits.minimum) / realism.calibration.step_mag)
     shifts = np.linspace(limits.minimum, limits.maximum, max(steps, 1) + 1)
     curves, visible = [], []
     for index, shift in enumerate(shifts):

@@ -25,9 +25,7 @@ class Resamples:
     injection_weights: NDArray[np.float64]
 
 
-def resample(
-    matching: Matching, anchors: int, hosts: NDArray[np.object_], count: int, seed: int
-) -> Resamples:
+def resample(matching: Matching, anchors: int, hosts: NDArray[np.object_], count: int, seed: int) -> Resamples:
     """Draw the resamples: judging anchors, tuning anchors (the weights are refitted) and hosts of injections.
 
     Args:

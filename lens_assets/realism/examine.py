@@ -97,8 +97,9 @@ def paired_sky(injected: StampTable, untouched: StampTable, settings: RealismSet
 def _one_a_host(table: pd.DataFrame, settings: RealismSettings) -> NDArray[np.int64]:
     """Return positions of at most `maximum_pairs` injections on different hosts, at most half of them, by hash."""
     hosts = table["galaxy_id"].reset_index(drop=True).drop_duplicates()
+    limit = min(settings.background.maximum_pairs, max(len(hosts) // 2, 1))
     order = np.argsort(uniform(settings.distributions.seed, hosts.astype(str).tolist(), "sky_pairs"), kind="stable")
-    return np.sort(hosts.index.to_numpy(np.int64)[order[: settings.background.maximum_pairs]])
+    return np.sort(hosts.index.to_numpy(np.int64)[order[:limit]])
 
 
 def _sky(stamps: StampTable, rows: NDArray[np.int64], settings: RealismSettings) -> NDArray[np.float32]:
@@ -129,7 +130,7 @@ def probe_rows(
     tuning = np.flatnonzero(seen & (anchors["half"] == "calibration"))
     shown = np.flatnonzero(is_visible(measured, settings.detectability))
     weights = battery.compared.matching.weights if battery.compared.matching else np.ones(len(shown))
-    names = measured["injection_id"].astype(str).to_numpy()[shown]
+    names = measured["injection_id"].iloc[shown].astype(str).tolist()
     alike = shown[weighted_choice(names, weights, min(rules.maximum_stamps, 4 * len(judging)), seed)]
     hosts, anchor_hosts = measured["galaxy_id"].astype(str).to_numpy(), anchors["galaxy_id"].astype(str).to_numpy()
     rows = feature_probe_rows(
@@ -146,7 +147,7 @@ def probe_rows(
     free = ~untouched.table["galaxy_id"].astype(str).isin(set(hosts[first]))
     others = np.flatnonzero(free.to_numpy())
     other_names = untouched.table["galaxy_id"].astype(str).to_numpy()
-    second = others[weighted_choice(other_names[others], np.ones(len(others)), rules.maximum_stamps, seed)]
+    second = others[weighted_choice(other_names[others].tolist(), np.ones(len(others)), rules.maximum_stamps, seed)]
     return rows + pixel_probe_rows(
         injected.read(first), untouched.read(second), hosts[first].tolist(), other_names[second].tolist(), settings
     )

@@ -55,9 +55,7 @@ def with_matching_columns(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(type_early=frame["type"].astype(str).str.strip().isin(EARLY_TYPES).astype(np.float64))
 
 
-def match(
-    anchors: pd.DataFrame, injections: pd.DataFrame, settings: ReweightingSettings
-) -> Matching:
+def match(anchors: pd.DataFrame, injections: pd.DataFrame, settings: ReweightingSettings) -> Matching:
     """Fit the density ratio of anchors over injections in the covariates.
 
     A ridge-penalised logistic regression with both classes at equal total weight; its odds are the density

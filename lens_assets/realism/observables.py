@@ -43,6 +43,9 @@ OBSERVABLES: dict[str, str] = {
     "arc_pixels": "number of arc pixels",
 }
 
+ARC_COLUMNS = tuple(list(OBSERVABLES)[:10])
+"""What describes an arc and is missing without one; `arc_snr` is 0 then."""
+
 
 def measure(
     stamps: NDArray[np.floating],
@@ -69,10 +72,10 @@ def measure(
     wrong = {name: length for name, length in shapes.items() if length != count}
     if wrong:
         raise ValueError(f"expected one value for each of {count} stamps, got lengths {wrong}")
-    axis_ratio, angle_deg = np.asarray(axis_ratio, np.float64), np.asarray(angle_deg, np.float64)
+    ratio, angle = np.asarray(axis_ratio, np.float64), np.asarray(angle_deg, np.float64)
     fwhm = np.asarray(psf_fwhm_arcsec, dtype=np.float64).reshape(count, 3)
     parts = [
-        _measure_chunk(stamps[part], axis_ratio[part], angle_deg[part], fwhm[part], apertures)
+        _measure_chunk(stamps[part], ratio[part], angle[part], fwhm[part], apertures)
         for part in (slice(start, start + CHUNK) for start in range(0, count, CHUNK))
     ]
     if not parts:
@@ -122,8 +125,8 @@ def _measure_chunk(
         columns[f"background_sigma_{name}"] = parts.sky_sigma[:, band]
     columns["host_g_minus_r"] = _host_colour(parts)
     frame = pd.DataFrame(columns)
-    frame.loc[pixels == 0, [name for name in frame if name.startswith(("arc_", "resid", "tang"))]] = np.nan
-    frame["arc_snr"] = frame["arc_snr"].fillna(0.0)
+    described = [name for name in ARC_COLUMNS if name != "arc_snr"]
+    frame[described] = frame[described].where(pixels[:, None] > 0)
     return frame.assign(arc_pixels=pixels.astype(np.float64))
 
 

@@ -54,9 +54,7 @@ def choose(anchors: pd.DataFrame, injections: pd.DataFrame, settings: PanelSetti
 
 def page(panel: Panel, images: NDArray[np.uint8]) -> str:
     """Return a self-contained HTML page with a grading form that saves a CSV; images (N, H, W, 3) in page order."""
-    rows = "\n".join(
-        _figure(str(name), image) for name, image in zip(panel.key["stamp"], images, strict=True)
-    )
+    rows = "\n".join(_figure(str(name), image) for name, image in zip(panel.key["stamp"], images, strict=True))
     return _PAGE.replace("{{rows}}", rows).replace("{{count}}", str(len(panel.key)))
 
 
@@ -130,10 +128,9 @@ def _figure(name: str, image: NDArray[np.uint8]) -> str:
     Image.fromarray(large).save(buffer, format="PNG")
     data = base64.b64encode(buffer.getvalue()).decode()
     safe = html.escape(name)
-    choices = "".join(
-        f'<label><input type="radio" name="{safe}" value="{word}"> {word}</label> ' for word in ANSWERS
-    )
-    return f'<figure><img alt="{safe}" src="data:image/png;base64,{data}"><figcaption>{safe} {choices}</figcaption></figure>'
+    choices = "".join(f'<label><input type="radio" name="{safe}" value="{word}"> {word}</label> ' for word in ANSWERS)
+    picture = f'<img alt="{safe}" src="data:image/png;base64,{data}">'
+    return f"<figure>{picture}<figcaption>{safe} {choices}</figcaption></figure>"
 
 
 _PAGE = """<!doctype html>

@@ -1,7 +1,8 @@
-"""Linear probes: can a logistic regression, cross-validated by object, tell two sets of stamps apart?"""
+"""Linear probes: what a logistic regression, cross-validated by object, can tell apart."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -84,8 +85,7 @@ def _auc_interval(scores: NDArray[np.floating], label: NDArray[np.integer], seed
     random = np.random.Generator(np.random.Philox(key=seed))
     positive, negative = scores[label == 1], scores[label == 0]
     values = [
-        _auc(random.choice(positive, len(positive)), random.choice(negative, len(negative)))
-        for _ in range(BOOTSTRAPS)
+        _auc(random.choice(positive, len(positive)), random.choice(negative, len(negative))) for _ in range(BOOTSTRAPS)
     ]
     lower, upper = np.quantile(values, [0.025, 0.975])
     return float(lower), float(upper)
@@ -107,7 +107,9 @@ def frechet_distance(first: NDArray[np.floating], second: NDArray[np.floating]) 
     return float(np.square(one.mean(0) - two.mean(0)).sum() + np.trace(cov_one + cov_two - 2 * cross))
 
 
-def weighted_choice(identifiers: Sequence[str], weights: NDArray[np.floating], count: int, seed: int) -> NDArray[np.int64]:
+def weighted_choice(
+    identifiers: Sequence[str], weights: NDArray[np.floating], count: int, seed: int
+) -> NDArray[np.int64]:
     """Return positions of `count` items drawn without replacement in proportion to weight (Efraimidis 2006)."""
     u = uniform(seed, [str(name) for name in identifiers], "probe_choice")
     keys = np.log(np.clip(u, 1e-300, None)) / np.clip(weights, 1e-300, None)
@@ -127,7 +129,7 @@ def pixel_features(stamps: NDArray[np.floating], settings: RealismSettings) -> d
     core = soft[:, :, radius < settings.probes.core_radius_px].reshape(len(stamps), -1)
     rings = [
         np.median(soft[:, :, (radius >= low) & (radius < high)], axis=2)
-        for low, high in zip(RADIAL_BINS_PX[:-1], RADIAL_BINS_PX[1:], strict=True)
+        for low, high in itertools.pairwise(RADIAL_BINS_PX)
     ]
     return {
         "annulus": _annulus_features(stamps, settings.apertures),

@@ -77,7 +77,8 @@ def describe(item: Mapping[Any, Any]) -> str:
     """Return one sentence: which observable, by how much, where, against which rule, and what to look at."""
     text = f"{item['observable']} ({item['stratum']})"
     if item["verdict"] == "NOT-EVALUATED":
-        return f"{text}: not evaluated with {item['n_anchors']} anchors and {item['n_injections']:.0f} effective injections; {item['requirement']} asked"
+        found = f"{item['n_anchors']} anchors and {item['n_injections']:.0f} effective injections"
+        return f"{text}: not evaluated with {found}; asked: {item['requirement']}"
     value = item["value"]
     text += f": {item['statistic']} = {value:.3g}"
     if not math.isnan(item["p_value"]):
@@ -107,9 +108,7 @@ def require_go(verdict: Verdict | Mapping[str, Any] | None, current_inputs: Mapp
         )
 
 
-def _statement(
-    decision: Decision, gating: pd.DataFrame, reasons: Sequence[str], notes: Sequence[str]
-) -> str:
+def _statement(decision: Decision, gating: pd.DataFrame, reasons: Sequence[str], notes: Sequence[str]) -> str:
     counts = gating["verdict"].value_counts()
     summary = ", ".join(f"{counts[name]} {name}" for name in ("PASS", "FAIL", "NOT-EVALUATED") if name in counts)
     parts = [f"{decision}: {len(gating)} deciding comparisons ({summary or 'none'})", *reasons, *notes]
@@ -117,4 +116,7 @@ def _statement(
 
 
 def _plain(item: Mapping[Any, Any]) -> dict[str, Any]:
-    return {str(name): None if isinstance(value, float) and not math.isfinite(value) else value for name, value in item.items()}
+    return {
+        str(name): None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in item.items()
+    }

@@ -29,19 +29,16 @@ class ApertureSettings(Settings):
         radii = (self.arc_inner_arcsec, self.arc_outer_arcsec, self.sky_inner_arcsec, self.sky_outer_arcsec)
         if not radii[0] < radii[1] <= radii[2] < radii[3]:
             raise ValueError(
-                "arc_inner_arcsec < arc_outer_arcsec <= sky_inner_arcsec < sky_outer_arcsec expected, "
-                f"got {radii}"
+                f"arc_inner_arcsec < arc_outer_arcsec <= sky_inner_arcsec < sky_outer_arcsec expected, got {radii}"
             )
         return self
 
 
 class DetectabilitySettings(Settings):
-    """The gate that both anchors and injections pass before they are compared: is there an arc to be seen?"""
+    """The gate that both anchors and injections pass before they are compared: an arc that can be seen."""
 
     minimum_arc_snr: float = setting("smallest signal-to-noise of the blue residual in its arc pixels", gt=0, le=50)
-    minimum_blue_excess_mag: float = setting(
-        "arcs at least this much bluer than their host in g-r", "mag", ge=-2, le=2
-    )
+    minimum_blue_excess_mag: float = setting("arcs at least this much bluer than their host in g-r", "mag", ge=-2, le=2)
 
 
 class AnchorSettings(Settings):
@@ -49,7 +46,7 @@ class AnchorSettings(Settings):
 
     splits: tuple[Literal["val", "test"], ...] = setting("splits whose lenses are held out", min_length=1)
     seed: int = setting("seed that halves the anchors into calibration and gate", ge=0)
-    calibration_fraction: float = setting("share of the anchors that tunes; the rest judges", "fraction", gt=0.1, lt=0.9)
+    calibration_fraction: float = setting("share of anchors that tunes; the rest judges", "fraction", gt=0.1, lt=0.9)
     minimum_group: int = setting("fewer anchors in a compared group are NOT-EVALUATED", ge=10)
 
 
@@ -90,7 +87,7 @@ class BackgroundSettings(Settings):
 
 
 class ProbeSettings(Settings):
-    """Linear probes: can a logistic regression tell them apart?"""
+    """Linear probes: what a logistic regression can tell apart."""
 
     folds: int = setting("cross-validation folds, grouped by host", ge=2, le=20)
     components: int = setting("principal components given to the regression", ge=2, le=512)

@@ -51,7 +51,8 @@ def _anchors(campaign: Campaign) -> list[Expectation]:
 
 def _calibration(campaign: Campaign) -> list[Expectation]:
     brightness = campaign.injection.brightness
-    limits = [brightness.fitted_shift_mag.minimum, brightness.fitted_shift_mag.maximum, brightness.pinned_shift_mag, 0.0]
+    fitted = brightness.fitted_shift_mag
+    limits = [fitted.minimum, fitted.maximum, brightness.pinned_shift_mag, 0.0]
     return [
         ("expect_table_row_count_to_equal", {"value": 1}),
         _between("magnitude_shift_mag", min(limits), max(limits)),
