@@ -40,6 +40,10 @@ def _primary(run: AssetRun) -> tuple[Detector, pd.DataFrame]:
     return load_detector(run.folder("frozen_detector", name)), run.table("frozen_detector", name)
 
 
+def _cuts(thresholds: pd.DataFrame) -> dict[str, float]:
+    return dict(zip(thresholds["name"], thresholds["threshold"], strict=True))
+
+
 def _stamps(run: AssetRun, cutout_paths: pd.Series) -> np.ndarray:
     from lens_assets.imaging.stamps import StampReader
 
@@ -56,7 +60,7 @@ def _stamps(run: AssetRun, cutout_paths: pd.Series) -> np.ndarray:
     pool="torch",
 )
 def detectability_report(run: AssetRun) -> Product:
-    """Observable recall times the model's own recall on held-out lenses: what is not in the data, and what was missed."""
+    """Observable recall times the model's own recall on held-out lenses: not in the data, or missed."""
     from lens_assets.audit.detectability import detectability
     from lens_assets.figures import audit as figures
 
@@ -67,7 +71,7 @@ def detectability_report(run: AssetRun) -> Product:
     )
     anchors["score"] = detector.score(_stamps(run, anchors["cutout_path"])) if len(anchors) else []
     anchors["stratum"] = "tier " + anchors["tier"].fillna("unknown").astype("str")
-    report = detectability(anchors, thresholds)
+    report = detectability(anchors, _cuts(thresholds))
     audit = run.campaign.evaluation.thresholds.audit
     rates = report.loc[(report["threshold"] == audit) & (report["stratum"] == "all")].set_index("part")["rate"]
     return Product(
@@ -102,6 +106,8 @@ def detectability_report(run: AssetRun) -> Product:
 )
 def false_positive_taxonomy(run: AssetRun) -> Product:
     """Which negatives pass, by confuser class, type and conditions, and what fills the top of a candidate list."""
+    import pandas as pd
+
     from lens_assets.audit.taxonomy import false_positive_rates, in_bins, top_of_list
     from lens_assets.figures import audit as figures
     from lens_assets.figures.galleries import gallery
@@ -117,12 +123,12 @@ def false_positive_taxonomy(run: AssetRun) -> Product:
     listed = listed.merge(zeros[["cutout_path", "zero_fraction"]], on="cutout_path", how="left", validate="one_to_one")
     listed["score"] = detector.score(_stamps(run, listed["cutout_path"])) if len(listed) else []
     listed["seeing"] = in_bins(listed["psfsize_r"], report.psf_edges_arcsec, "arcsec")
-    listed["depth"] = in_bins(depth_ivar_to_mag(listed["psfdepth_r"]), report.depth_edges_mag, "mag")
+    listed["depth"] = in_bins(pd.Series(depth_ivar_to_mag(listed["psfdepth_r"])), report.depth_edges_mag, "mag")
     properties = ["confuser_category", "type", "seeing", "depth"]
-    rates = false_positive_rates(listed, thresholds, properties)
+    rates = false_positive_rates(listed, _cuts(thresholds), properties)
     top = top_of_list(listed, report.top_candidates)
     shown = top.head(report.gallery_stamps)
-    titles = [f"{row.score:.3f} {row.type} {row.confuser_category or ''}" for row in shown.itertuples()]
+    titles = [f"{row['score']:.3f} {row['type']} {row['confuser_category'] or ''}" for row in shown.to_dict("records")]
     images = {
         "top_of_list": gallery(
             _stamps(run, shown["cutout_path"]), titles, stretch_nanomaggies=report.gallery_stretch_nanomaggies

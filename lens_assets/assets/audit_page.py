@@ -94,7 +94,8 @@ def _numbers(run: AssetRun) -> list[Number]:
     )
     names = ("reference_completeness", "reference_completeness_lower_95", "reference_completeness_upper_95")
     if all(summary.get(name) is not None for name in names):
-        numbers.append(Number(label, *interval_text(*(float(summary[name]) for name in names))))
+        value, lower, upper = (float(summary[name]) for name in names)
+        numbers.append(Number(label, *interval_text(value, lower, upper)))
     else:
         numbers.append(Number(label, "none", "no number without an open gate"))
     for asset, key, title in (

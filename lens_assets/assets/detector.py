@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from lens_assets.imaging.stamps import StampReader
     from lens_assets.resources.tracking import TrackedRun
 
-STATE_VARIABLE = "LENS_STATE_DIR"
 _DESCRIBING = ("healpix_128", "tier", "pool", "confuser_category", "type", "nobs_z_bin", "family", "confirmation")
 _EVALUATED = ("galaxy_id", "sampling_weight", "visible", "evaluation_only", *_DESCRIBING)
 
@@ -376,6 +375,8 @@ def _labelled(rows: pd.DataFrame, reader: StampReader) -> LabelledStamps:
 
 def _checkpoint(run: AssetRun) -> Path | None:
     """Return where a training may leave its state between epochs; None where no state folder is set."""
+    from lens_assets.resources.tracking import STATE_VARIABLE
+
     folder = os.environ.get(STATE_VARIABLE)
     return Path(folder) / "checkpoints" / run.campaign.name / f"{run.partition}.pt" if folder else None
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from lens_assets.detector.frozen import Detector
     from lens_assets.realism.verdict import Verdict
 
 
@@ -26,11 +27,17 @@ if TYPE_CHECKING:
 def completeness_table(run: AssetRun) -> Product:
     """C(theta_E, PSF, depth) at every threshold: counts, Beta and cluster-bootstrap intervals, support flags."""
     from lens_assets.figures import selection_function as figures
-    from lens_assets.selection.completeness import COMPLETENESS_COLUMNS, completeness_grid, marginal, null_floor
+    from lens_assets.selection.completeness import (
+        COMPLETENESS_COLUMNS,
+        completeness_grid,
+        marginal,
+        null_floor,
+        thresholds_of,
+    )
     from lens_assets.selection.product import completeness_at
 
     settings, audit = run.campaign.selection_function, run.campaign.evaluation.thresholds.audit
-    thresholds = _thresholds(run, run.partition)
+    thresholds = thresholds_of(run.table("frozen_detector"))
     trials, counts = _trials(run, run.partition)
     table = completeness_grid(
         trials, thresholds, settings.grid, settings.intervals, settings.denominator, settings.seed
@@ -42,7 +49,9 @@ def completeness_table(run: AssetRun) -> Product:
     at = completeness_at(table, point.theta_e_arcsec, point.psf_fwhm_arcsec, point.depth_mag, audit, str(run.partition))
     plots = {
         "completeness_maps": figures.completeness_maps(table, audit, f"{run.campaign.name}, {run.partition}"),
-        "marginals": figures.marginals(marginals, list(thresholds["name"]), f"{run.campaign.name}, {run.partition}"),
+        "marginals": figures.marginals(
+            marginals, [threshold.name for threshold in thresholds], f"{run.campaign.name}, {run.partition}"
+        ),
     }
     numbers = {f"reference_completeness{suffix}": number for suffix, number in _suffixed(at).items()}
     cells = table.loc[table["threshold"] == audit]
@@ -102,7 +111,7 @@ def sensitivity_report(run: AssetRun) -> Product:
         priors = priors if variant is None else sensitivity.altered_settings(priors, variant)
         stamps = render_injections(rows, hosts, priors).stamps
         for name, (detector, thresholds) in detectors.items():
-            cut = float(thresholds.set_index("name").loc[audit, "threshold"])
+            cut = thresholds[audit]
             passed = (detector.score(stamps) >= cut) & (host_scores[name] < cut)
             key = sensitivity.BASELINE if variant is None else variant.name
             detected[name][key] = rows[["injection_id", "galaxy_id"]].assign(detected=passed)
@@ -189,12 +198,10 @@ def closure_report(run: AssetRun) -> Product:
         scores = run.table("injection_scores", name, columns=["injection_id", "injected_score"])
         trials = batches.merge(scores, on="injection_id", validate="one_to_one")
         trials = trials.loc[(trials["status"] == 0) & trials["injected_score"].notna()]
-        for threshold in thresholds.itertuples(index=False):
+        for threshold, cut in thresholds.items():
             result = closure.closure(
-                closure.with_strata(scored.assign(passed=scored["score"] >= threshold.threshold), settings.grid),
-                closure.with_strata(
-                    trials.assign(passed=trials["injected_score"] >= threshold.threshold), settings.grid
-                ),
+                closure.with_strata(scored.assign(passed=scored["score"] >= cut), settings.grid),
+                closure.with_strata(trials.assign(passed=trials["injected_score"] >= cut), settings.grid),
                 closure.LEVELS_OF_STRATA,
                 (settings.intervals.prior_alpha, settings.intervals.prior_beta),
                 settings.seed,
@@ -203,8 +210,8 @@ def closure_report(run: AssetRun) -> Product:
             verdict, reason = closure.closure_verdict(
                 result, limits.minimum_lenses, limits.maximum_bias, limits.significance
             )
-            key = {"detector": name, "threshold": threshold.name}
-            results[(name, threshold.name)] = result
+            key = {"detector": name, "threshold": threshold}
+            results[(name, threshold)] = result
             rows.append({**key, **result.numbers(), "verdict": verdict, "reason": reason})
             strata.append(result.strata.assign(**key))
             coverage.append(result.coverage.assign(**key))
@@ -313,7 +320,7 @@ def release_gate(run: AssetRun) -> Product:
     regions = []
     for name in run.partition_keys_of("detector"):
         trials, _ = _trials(run, name)
-        cut = float(_thresholds(run, name).set_index("name").loc[audit, "threshold"])
+        cut = _cuts(run, name)[audit]
         by_region, p_value = release.region_agreement(trials, cut)
         rows.append(release.region_evidence(p_value, limits.region_p_value, name))
         regions.append(by_region.assign(detector=name))
@@ -517,15 +524,16 @@ def _observables(stamps: np.ndarray, rows: pd.DataFrame, apertures: Any) -> pd.D
     return pd.concat([rows.reset_index(drop=True), measured], axis=1)
 
 
-def _thresholds(run: AssetRun, detector: str | None) -> pd.DataFrame:
-    """Return the thresholds of a frozen detector: name, kind, target, threshold, sufficient."""
-    return run.table("frozen_detector", detector)
-
-
-def _detector(run: AssetRun, name: str) -> tuple[Any, pd.DataFrame]:
+def _detector(run: AssetRun, name: str) -> tuple[Detector, dict[str, float]]:
+    """Return a frozen detector and its thresholds by name."""
     from lens_assets.detector.frozen import load_detector
 
-    return load_detector(run.folder("frozen_detector", name)), _thresholds(run, name)
+    return load_detector(run.folder("frozen_detector", name)), _cuts(run, name)
+
+
+def _cuts(run: AssetRun, name: str) -> dict[str, float]:
+    table = run.table("frozen_detector", name)
+    return dict(zip(table["name"], table["threshold"], strict=True))
 
 
 def _trials(run: AssetRun, detector: str | None) -> tuple[pd.DataFrame, dict[str, int]]:

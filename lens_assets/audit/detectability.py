@@ -7,6 +7,8 @@ to the detector.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from lens_assets.statistics.intervals import beta_interval
@@ -19,10 +21,10 @@ PARTS = (
 )
 
 
-def detectability(anchors: pd.DataFrame, thresholds: pd.DataFrame) -> pd.DataFrame:
+def detectability(anchors: pd.DataFrame, thresholds: Mapping[str, float]) -> pd.DataFrame:
     """Return one row a (threshold, stratum, part) with k, n, rate and its 95% interval (uniform prior).
 
-    `anchors` has columns visible (bool), score and stratum; `thresholds` name and threshold. The stratum "all" is
+    `anchors` has columns visible (bool), score and stratum; `thresholds` maps names to scores. The stratum "all" is
     added. Anchors without a finite score or visibility are refused, since a missing score is not a miss.
     """
     broken = anchors["score"].isna() | anchors["visible"].isna()
@@ -32,10 +34,10 @@ def detectability(anchors: pd.DataFrame, thresholds: pd.DataFrame) -> pd.DataFra
         )
     groups = [("all", anchors), *anchors.groupby("stratum", sort=True)]
     rows = [
-        {"threshold": threshold.name, "stratum": stratum, **part}
-        for threshold in thresholds.itertuples(index=False)
+        {"threshold": threshold, "stratum": stratum, **part}
+        for threshold, cut in thresholds.items()
         for stratum, group in groups
-        for part in _parts(group, float(threshold.threshold))  # type: ignore[arg-type]
+        for part in _parts(group, cut)
     ]
     return pd.DataFrame(rows)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 
 import numpy as np
@@ -12,15 +13,15 @@ from lens_assets.statistics.intervals import beta_interval
 NO_CONFUSER = "none"
 
 
-def false_positive_rates(negatives: pd.DataFrame, thresholds: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+def false_positive_rates(negatives: pd.DataFrame, thresholds: Mapping[str, float], by: list[str]) -> pd.DataFrame:
     """Return one row a (threshold, property, class): k false positives of n, rate, 95% interval, and lift.
 
     `negatives` has `score` and the columns `by`; null classes are shown as "none". `share_of_false_positives` says
     how much of the false positives a class makes up, `lift` is the class's rate over the rate of all negatives.
     """
     rows = []
-    for threshold in thresholds.itertuples(index=False):
-        passed = negatives["score"] >= float(threshold.threshold)  # type: ignore[arg-type]
+    for threshold, cut in thresholds.items():
+        passed = negatives["score"] >= cut
         total, overall = int(passed.sum()), float(passed.mean()) if len(negatives) else float("nan")
         for column in by:
             classes = negatives[column].astype("str").where(negatives[column].notna(), NO_CONFUSER)
@@ -29,7 +30,7 @@ def false_positive_rates(negatives: pd.DataFrame, thresholds: pd.DataFrame, by: 
                 lower, upper = beta_interval(k, n, 0.95)
                 rows.append(
                     {
-                        "threshold": threshold.name,
+                        "threshold": threshold,
                         "property": column,
                         "class": str(name),
                         "k": k,

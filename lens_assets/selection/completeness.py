@@ -6,6 +6,8 @@ candidate with or without the arc, and is counted apart (`n_host_only`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -35,6 +37,33 @@ INJECTION_COLUMNS = (
 RENDERED = 0
 """`status` of an injection without a fault; any set bit names one."""
 AXES = ("theta_e_arcsec", "psf_fwhm_arcsec", "depth_mag")
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A named cut on the score; `sufficient` says whether enough validation objects lie above it to define it."""
+
+    name: str
+    kind: str
+    score: float
+    sufficient: bool
+
+    def columns(self) -> dict[str, object]:
+        """Return what every rate at this threshold states of it."""
+        return {
+            "threshold": self.name,
+            "threshold_kind": self.kind,
+            "threshold_score": self.score,
+            "threshold_sufficient": self.sufficient,
+        }
+
+
+def thresholds_of(frame: pd.DataFrame) -> tuple[Threshold, ...]:
+    """Return the thresholds of a frozen detector's table: columns name, kind, threshold, sufficient."""
+    return tuple(
+        Threshold(str(row["name"]), str(row["kind"]), float(row["threshold"]), bool(row["sufficient"]))
+        for row in frame.to_dict("records")
+    )
 
 
 def trials_of(
@@ -88,7 +117,7 @@ def detected_at(trials: pd.DataFrame, threshold: float) -> pd.Series:
 
 def completeness_grid(
     trials: pd.DataFrame,
-    thresholds: pd.DataFrame,
+    thresholds: Sequence[Threshold],
     grid: GridSettings,
     intervals: IntervalSettings,
     denominator: Denominator,
@@ -96,12 +125,12 @@ def completeness_grid(
 ) -> pd.DataFrame:
     """Return one row a (threshold, cell), empty cells among them, sorted by threshold order and cell.
 
-    `thresholds` has columns name, kind, target, threshold, sufficient. See `COMPLETENESS_COLUMNS` for the result.
+    See `COMPLETENESS_COLUMNS` for the columns.
     """
     cells = grid_frame(grid)
     groups = dict(iter(trials.groupby(["theta_e_bin", "psf_bin", "depth_bin"], sort=True)))
     rows = []
-    for threshold in thresholds.itertuples(index=False):
+    for threshold in thresholds:
         for cell in cells.itertuples(index=False):
             group = groups.get((cell.theta_e_bin, cell.psf_bin, cell.depth_bin), trials.iloc[:0])
             identifier = f"{threshold.name}|{cell.condition}|{cell.theta_e_bin}"
@@ -109,10 +138,10 @@ def completeness_grid(
                 {
                     "grid": grid.name,
                     "grid_digest": grid.digest,
-                    **_threshold_columns(threshold),
+                    **threshold.columns(),
                     **{axis: getattr(cell, axis) for axis in AXES},
                     "condition": cell.condition,
-                    **_counted(group, float(threshold.threshold), intervals, seed, identifier),
+                    **_counted(group, threshold.score, intervals, seed, identifier),
                     "denominator": denominator,
                 }
             )
@@ -121,7 +150,7 @@ def completeness_grid(
 
 def marginal(
     trials: pd.DataFrame,
-    thresholds: pd.DataFrame,
+    thresholds: Sequence[Threshold],
     grid: GridSettings,
     intervals: IntervalSettings,
     seed: int,
@@ -137,24 +166,24 @@ def marginal(
         "depth_mag": ("depth_bin", grid.depth_mag.centres),
     }
     rows = []
-    for threshold in thresholds.itertuples(index=False):
+    for threshold in thresholds:
         for axis, (column, centres) in bins.items():
             for index, centre in enumerate(centres):
                 group = trials.loc[trials[column] == index]
                 identifier = f"{threshold.name}|{axis}|{index}"
                 rows.append(
                     {
-                        **_threshold_columns(threshold),
+                        **threshold.columns(),
                         "axis": axis,
                         "centre": centre,
                         "weights": "trials",
-                        **_counted(group, float(threshold.threshold), intervals, seed, identifier),
+                        **_counted(group, threshold.score, intervals, seed, identifier),
                     }
                 )
     return pd.DataFrame(rows)
 
 
-def null_floor(trials: pd.DataFrame, thresholds: pd.DataFrame, intervals: IntervalSettings) -> pd.DataFrame:
+def null_floor(trials: pd.DataFrame, thresholds: Sequence[Threshold], intervals: IntervalSettings) -> pd.DataFrame:
     """Return how often the hosts alone pass: the limit of the pass rate of host + arc as theta_E goes to 0.
 
     Each host counts once, however many injections it carries. The limit of C itself is 0 by its definition.
@@ -162,12 +191,12 @@ def null_floor(trials: pd.DataFrame, thresholds: pd.DataFrame, intervals: Interv
     hosts = trials.drop_duplicates("galaxy_id")
     prior = (intervals.prior_alpha, intervals.prior_beta)
     rows = []
-    for threshold in thresholds.itertuples(index=False):
-        k, n = int((hosts["host_score"] >= float(threshold.threshold)).sum()), len(hosts)
+    for threshold in thresholds:
+        k, n = int((hosts["host_score"] >= threshold.score).sum()), len(hosts)
         lower, upper = beta_interval(k, n, 0.95, prior)
         rows.append(
             {
-                **_threshold_columns(threshold),
+                **threshold.columns(),
                 "n_hosts_passing_alone": k,
                 "n_hosts": n,
                 "floor": k / n if n else float("nan"),
@@ -176,15 +205,6 @@ def null_floor(trials: pd.DataFrame, thresholds: pd.DataFrame, intervals: Interv
             }
         )
     return pd.DataFrame(rows)
-
-
-def _threshold_columns(threshold: object) -> dict[str, object]:
-    return {
-        "threshold": threshold.name,  # type: ignore[attr-defined]
-        "threshold_kind": threshold.kind,  # type: ignore[attr-defined]
-        "threshold_score": float(threshold.threshold),  # type: ignore[attr-defined]
-        "threshold_sufficient": bool(threshold.sufficient),  # type: ignore[attr-defined]
-    }
 
 
 def _counted(

@@ -144,9 +144,9 @@ def model_card(
         "",
         "## What it is",
         "",
-        "The fraction of lenses that the detector finds, C(theta_E, PSF FWHM, depth): an arc is detected when "
-        "host + arc reaches the threshold and the host alone does not. Conditions are the r-band PSFSIZE (FWHM, arcsec) and "
-        f"{DEPTH_DEFINITION}.",
+        "The fraction of lenses that the detector finds, C(theta_E, PSF FWHM, depth): an arc is detected when host + "
+        "arc reaches the threshold and the host alone does not. "
+        f"Conditions are the r-band PSFSIZE (FWHM, arcsec) and {DEPTH_DEFINITION}.",
         "",
         "## Quoted numbers",
         "",
@@ -170,8 +170,8 @@ def model_card(
         "```",
         "",
         f"`{LOADER_FILE}` needs numpy, pandas and pyarrow. Files: `{loader.GRID_FILE}` (one row a detector, threshold "
-        f"and cell), `{loader.INJECTIONS_FILE}` (every injection, with draw density and both scores), `marginals.parquet`, "
-        f"`floor.parquet`, `{FITS_FILE}` (HDUs GRID, MARGINALS, FLOOR; units in TUNIT), `{loader.METADATA_FILE}`.",
+        f"and cell), `{loader.INJECTIONS_FILE}` (every injection, with draw density and both scores), "
+        f"`marginals.parquet`, `floor.parquet`, `{FITS_FILE}` (HDUs GRID, MARGINALS, FLOOR; units in TUNIT), `{loader.METADATA_FILE}`.",
         "",
         "## Limits",
         "",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -21,7 +23,7 @@ def posterior_mean(k: ArrayLike, n: ArrayLike, prior: BetaPrior) -> NDArray[np.f
 
 def rate_columns(
     detected: ArrayLike,
-    clusters: dict[str, ArrayLike],
+    clusters: Mapping[str, ArrayLike],
     prior: BetaPrior,
     resamples: int,
     seed: int,

@@ -1,0 +1,162 @@
+"""Counts by hand, posteriors by SciPy, bootstraps that know shared hosts, and marginals that add counts."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from lens_assets.selection.completeness import (
+    COMPLETENESS_COLUMNS,
+    completeness_grid,
+    marginal,
+    null_floor,
+    thresholds_of,
+    trials_of,
+)
+from lens_assets.selection.rates import posterior_mean, rate_columns
+from lens_assets_tests.selection.synthetic import THRESHOLDS, injections, settings_of, true_rate
+
+CUTS = thresholds_of(THRESHOLDS)
+CONFIG = settings_of()
+FEW = CONFIG.intervals.model_copy(update={"bootstrap_resamples": 50, "minimum_trials": 10, "minimum_hosts": 3})
+
+
+def _table(per_cell: int = 20, **kwargs) -> tuple[pd.DataFrame, pd.DataFrame]:
+    table, scores = injections(CONFIG.grid, per_cell, **kwargs)
+    trials, _ = trials_of(table, scores, CONFIG.grid, "all_draws")
+    return trials, completeness_grid(trials, CUTS, CONFIG.grid, FEW, "all_draws", CONFIG.seed)
+
+
+def test_one_cell_by_hand():
+    table, scores = injections(CONFIG.grid, per_cell=6)
+    cell = (table["condition"] == "psf1.40_depth24.50") & table["theta_e_arcsec"].between(1.375, 1.624999)
+    rows = table.index[cell]
+    assert len(rows) == 6
+    # found, found, found by the host alone, missed, failed draw, found only below the stricter cut
+    scores.loc[rows, "injected_score"] = [0.9, 0.9, 0.95, 0.1, 0.9, 0.6]
+    scores.loc[rows, "host_score"] = [0.05, 0.05, 0.85, 0.05, 0.05, 0.05]
+    table.loc[rows[4], "status"] = 2
+    trials, counts = trials_of(table, scores, CONFIG.grid, "all_draws")
+    assert counts["failed"] == 1
+    assert counts["trials"] == len(table) - 1
+    result = completeness_grid(trials, CUTS, CONFIG.grid, FEW, "all_draws", 1)
+    at = result.loc[(result["condition"] == "psf1.40_depth24.50") & (result["theta_e_arcsec"] == 1.5)]
+    assert at["n"].tolist() == [5, 5]
+    assert at["k"].tolist() == [3, 2]
+    assert at["n_host_only"].tolist() == [1, 1]
+    assert at["n_hosts"].tolist() == [table.loc[rows.delete(4), "galaxy_id"].nunique()] * 2
+    assert at["completeness"].tolist() == [0.6, 0.4]
+    assert at["beta_lower_95"].iloc[0] == pytest.approx(stats.beta.ppf(0.025, 3.5, 2.5), rel=1e-12)
+    assert at["beta_upper_68"].iloc[0] == pytest.approx(stats.beta.ppf(0.84, 3.5, 2.5), rel=1e-12)
+    assert not at["supported"].any()
+
+
+def test_every_cell_is_a_row_even_without_hosts():
+    table, scores = injections(CONFIG.grid, per_cell=12)
+    kept = table["condition"] != "psf1.65_depth25.10"
+    trials, _ = trials_of(table[kept], scores[kept], CONFIG.grid, "all_draws")
+    result = completeness_grid(trials, CUTS, CONFIG.grid, FEW, "all_draws", 1)
+    assert len(result) == 2 * 90
+    assert list(result.columns) == list(COMPLETENESS_COLUMNS)
+    empty = result.loc[result["condition"] == "psf1.65_depth25.10"]
+    assert (empty["n"] == 0).all()
+    assert empty["completeness"].isna().all()
+    assert not empty["supported"].any()
+
+
+def test_more_detections_raise_completeness_and_a_passing_host_lowers_it():
+    table, scores = injections(CONFIG.grid, per_cell=10)
+
+    def pooled(changed: pd.DataFrame) -> float:
+        trials, _ = trials_of(table, changed, CONFIG.grid, "all_draws")
+        result = completeness_grid(trials, CUTS[:1], CONFIG.grid, FEW, "all_draws", 1)
+        return result["k"].sum() / result["n"].sum()
+
+    as_is = pooled(scores)
+    assert pooled(scores.assign(injected_score=0.95)) == 1.0
+    assert pooled(scores.assign(host_score=0.95)) == 0.0
+    assert 0.2 < as_is < 0.8
+
+
+def test_completeness_follows_the_law_of_the_detector():
+    trials, result = _table(per_cell=150)
+    marginals = marginal(trials, CUTS, CONFIG.grid, FEW, 1)
+    theta = marginals.loc[(marginals["axis"] == "theta_e_arcsec") & (marginals["threshold"] == "fixed_0.5")]
+    expected = true_rate(theta["centre"].to_numpy())
+    assert np.abs(theta["completeness"].to_numpy() - expected).max() < 0.05
+    assert result["supported"].all()
+
+
+def test_an_injection_in_another_cell_than_its_partition_is_refused():
+    table, scores = injections(CONFIG.grid, per_cell=1)
+    table.loc[3, "psfsize_r"] = 1.65
+    with pytest.raises(ValueError, match="expected a host in cell psf1.15"):
+        trials_of(table, scores, CONFIG.grid, "all_draws")
+    table.loc[3, "psfsize_r"] = 3.0
+    with pytest.raises(ValueError, match="plan them again"):
+        trials_of(table, scores, CONFIG.grid, "all_draws")
+
+
+def test_the_denominator_is_all_draws_or_the_multiply_imaged():
+    table, scores = injections(CONFIG.grid, per_cell=2)
+    table.loc[table.index[::2], "n_images"] = 1
+    every, _ = trials_of(table, scores, CONFIG.grid, "all_draws")
+    multiple, counts = trials_of(table, scores, CONFIG.grid, "multiply_imaged")
+    assert len(every) == 2 * len(multiple) == 2 * counts["not_in_denominator"]
+
+
+def test_a_missing_score_is_neither_found_nor_missed():
+    table, scores = injections(CONFIG.grid, per_cell=2)
+    scores.loc[0, "injected_score"] = np.nan
+    trials, counts = trials_of(table, scores.drop(index=1), CONFIG.grid, "all_draws")
+    assert counts["failed"] == 2
+    assert len(trials) == len(table) - 2
+
+
+def test_reused_hosts_widen_the_interval():
+    rng = np.random.default_rng(5)
+    fate = rng.random(10) < 0.5
+    hosts = np.repeat(np.arange(10), 40)
+    shared = rate_columns(fate[hosts], {"host": hosts}, (0.5, 0.5), 400, 1, "shared")
+    alone = rate_columns(fate[hosts], {"host": np.arange(400)}, (0.5, 0.5), 400, 1, "alone")
+    binomial_width = shared["beta_upper_95"] - shared["beta_lower_95"]
+    assert shared["host_upper_95"] - shared["host_lower_95"] > 3 * binomial_width
+    assert alone["host_upper_95"] - alone["host_lower_95"] == pytest.approx(binomial_width, rel=0.15)
+
+
+def test_the_bootstrap_of_a_group_does_not_depend_on_other_groups():
+    first = rate_columns([True, False, True], {"host": [1, 2, 3]}, (1.0, 1.0), 60, 3, "a")
+    again = rate_columns([True, False, True], {"host": [1, 2, 3]}, (1.0, 1.0), 60, 3, "a")
+    assert first == again
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 1000), st.floats(0.05, 0.95))
+def test_marginals_add_the_counts_of_the_grid(seed, cut):
+    table, scores = injections(CONFIG.grid, per_cell=2, seed=seed)
+    scores["injected_score"] = np.random.default_rng(seed).random(len(scores))
+    thresholds = thresholds_of(THRESHOLDS.iloc[:1].assign(threshold=cut))
+    trials, _ = trials_of(table, scores, CONFIG.grid, "all_draws")
+    result = completeness_grid(trials, thresholds, CONFIG.grid, FEW, "all_draws", 1)
+    along = marginal(trials, thresholds, CONFIG.grid, FEW, 1)
+    for axis in ("theta_e_arcsec", "psf_fwhm_arcsec", "depth_mag"):
+        summed = result.groupby(axis)[["k", "n", "n_host_only"]].sum().to_numpy()
+        shown = along.loc[along["axis"] == axis, ["k", "n", "n_host_only"]].to_numpy()
+        assert (summed == shown).all()
+
+
+def test_the_floor_counts_each_host_once():
+    table, scores = injections(CONFIG.grid, per_cell=3)
+    loud = table["galaxy_id"].iloc[0]
+    scores.loc[(table["galaxy_id"] == loud).to_numpy(), "host_score"] = 0.7
+    trials, _ = trials_of(table, scores, CONFIG.grid, "all_draws")
+    floor = null_floor(trials, CUTS, FEW).set_index("threshold")
+    assert floor.loc["fixed_0.5", "n_hosts_passing_alone"] == 1
+    assert floor.loc["fpr_0.01", "n_hosts_passing_alone"] == 0
+    assert floor.loc["fixed_0.5", "n_hosts"] == table["galaxy_id"].nunique()
+
+
+def test_posterior_mean_of_the_uniform_prior_is_laplaces_rule():
+    assert posterior_mean(3, 8, (1.0, 1.0)) == pytest.approx(4 / 10)
