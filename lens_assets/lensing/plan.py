@@ -52,7 +52,7 @@ def eligible_hosts(
     A host is a test-split negative of the design, of good quality, of an allowed type and magnitude, that no reference
     list names, with a stamp whose sky noise is known. Its weight is the inverse of its selection probability.
     """
-    member = f"in_{settings.design}"
+    member, weight = f"in_{settings.design}", f"sampling_weight_{settings.design}"
     if member not in manifest:
         designs = sorted(name.removeprefix("in_") for name in manifest.columns if name.startswith("in_"))
         raise NoHostsError(f"hosts.design: the manifest has no design {settings.design!r}, only {designs}")
@@ -66,7 +66,7 @@ def eligible_hosts(
         "of an allowed type": joined["type"].isin(settings.types),
         "in the magnitude range": joined["mag_z"].between(settings.mag_z.minimum, settings.mag_z.maximum),
         "with known sky noise": (joined[list(SIGMA_COLUMNS)] > 0).all(axis=1),
-        "with a population weight": joined["sampling_weight"] > 0,
+        "with a population weight": joined[weight] > 0,
     }
     steps: list[tuple[str, int]] = [("stamps of the manifest", len(joined))]
     kept = np.ones(len(joined), dtype=bool)
@@ -76,7 +76,7 @@ def eligible_hosts(
     if not kept.any():
         trail = "; ".join(f"{name}: {rows}" for name, rows in steps)
         raise NoHostsError(f"no host remains ({trail}); widen injection.hosts or enlarge the sample")
-    hosts = joined[kept].rename(columns={"cutout_path": "host_cutout_path", "sampling_weight": "host_weight"})
+    hosts = joined[kept].rename(columns={"cutout_path": "host_cutout_path", weight: "host_weight"})
     for band in BANDS:
         hosts[f"psfdepth_{band}_mag"] = depth_ivar_to_mag(hosts[f"psfdepth_{band}"])
     return hosts[list(HOST_COLUMNS)].sort_values("galaxy_id", ignore_index=True), HostFunnel(tuple(steps))
