@@ -1,0 +1,171 @@
+"""The released loader: the same numbers as the table, nothing beyond the grid, and no package it does not need."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.interpolate import RegularGridInterpolator
+from scipy.special import expit, logit
+
+from lens_assets.selection import loader, product
+from lens_assets.selection.completeness import completeness_grid, thresholds_of, trials_of
+from lens_assets_tests.selection.synthetic import THRESHOLDS, injections, settings_of
+
+CONFIG = settings_of()
+FEW = CONFIG.intervals.model_copy(update={"bootstrap_resamples": 50, "minimum_trials": 10, "minimum_hosts": 3})
+POINT = {"psf_fwhm_arcsec": 1.40, "depth_mag": 24.5, "threshold": "fixed_0.5"}
+
+
+@pytest.fixture(scope="module")
+def parts() -> tuple[pd.DataFrame, pd.DataFrame]:
+    table, scores = injections(CONFIG.grid, per_cell=20)
+    lost = table["condition"] == "psf1.65_depth25.10"
+    trials, _ = trials_of(table[~lost], scores[~lost], CONFIG.grid, "all_draws")
+    grid = completeness_grid(trials, thresholds_of(THRESHOLDS), CONFIG.grid, FEW, "all_draws", 1)
+    grid.insert(0, "detector", "baseline")
+    return grid, product.released_injections(trials, table[~lost], scores, "baseline")
+
+
+@pytest.fixture(scope="module")
+def sf(parts) -> loader.SelectionFunction:
+    return loader.SelectionFunction(parts[0], {"reference_threshold": "fpr_0.01"}, parts[1])
+
+
+@pytest.fixture
+def release(parts, tmp_path) -> Path:
+    (tmp_path / loader.GRID_FILE).write_bytes(product.parquet_bytes(parts[0]))
+    (tmp_path / loader.INJECTIONS_FILE).write_bytes(product.parquet_bytes(parts[1]))
+    (tmp_path / product.LOADER_FILE).write_bytes(product.loader_source())
+    metadata = product.metadata_bytes(
+        "A release", "fixed_0.5", {"realism_gate": "GO. 20 of 20"}, {"grid": CONFIG.grid.digest}, CONFIG.grid, {}
+    )
+    (tmp_path / loader.METADATA_FILE).write_bytes(metadata)
+    return tmp_path
+
+
+def test_at_a_cell_centre_the_table_answers(sf):
+    row = sf.grid.set_index(["threshold", "condition", "theta_e_arcsec"]).loc[("fixed_0.5", "psf1.40_depth24.50", 1.5)]
+    answer = sf.completeness(theta_e_arcsec=1.5, **POINT)
+    assert float(answer.value) == pytest.approx(row["posterior_mean"], rel=1e-9)
+    assert float(answer.lower) == pytest.approx(min(row["beta_lower_95"], row["host_lower_95"]), rel=1e-6)
+    assert float(answer.upper) == pytest.approx(max(row["beta_upper_95"], row["host_upper_95"]), rel=1e-6)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(0.5, 2.75), st.floats(1.15, 1.40), st.floats(23.9, 25.1))
+def test_between_centres_it_is_scipys_interpolation_in_logit(sf, theta, psf, depth):
+    cells = sf.grid.loc[sf.grid["threshold"] == "fixed_0.5"].sort_values(list(loader.AXES))
+    axes = [np.unique(cells[axis]) for axis in loader.AXES]
+    cube = logit(cells["posterior_mean"].to_numpy()).reshape([len(axis) for axis in axes])
+    expected = expit(RegularGridInterpolator(axes, cube)([[theta, psf, depth]])[0])
+    answer = sf.completeness(theta_e_arcsec=theta, psf_fwhm_arcsec=psf, depth_mag=depth, threshold="fixed_0.5")
+    assert float(answer.value) == pytest.approx(expected, abs=1e-6)
+    assert 0.0 <= float(answer.lower) <= float(answer.value) <= float(answer.upper) <= 1.0
+
+
+def test_queries_broadcast(sf):
+    theta, psf = np.linspace(0.5, 2.75, 5)[:, None], np.array([1.15, 1.3, 1.4])
+    answer = sf.completeness(theta_e_arcsec=theta, psf_fwhm_arcsec=psf, depth_mag=24.5, level=68)
+    assert answer.value.shape == answer.lower.shape == (5, 3)
+    assert (np.diff(answer.value[[0, -1]], axis=0) > 0).all()
+
+
+def test_beyond_the_edges_nothing_is_clamped_unasked(sf):
+    with pytest.raises(loader.OutsideGridError, match="theta_e_arcsec = 5,.*lies outside the grid"):
+        sf.completeness(theta_e_arcsec=5.0, **POINT)
+    answer = sf.completeness(theta_e_arcsec=[1.5, 5.0, np.nan], outside="nan", **POINT)
+    assert np.isnan(answer.value).tolist() == [False, True, True]
+    clipped = sf.completeness(theta_e_arcsec=5.0, outside="clip", **POINT)
+    assert clipped.value == sf.completeness(theta_e_arcsec=2.75, **POINT).value
+    assert np.isnan(sf.completeness(theta_e_arcsec=np.nan, outside="clip", **POINT).value)
+
+
+def test_the_outer_half_of_an_edge_bin_takes_its_value_and_the_edge_itself_is_outside(sf):
+    inner = sf.completeness(theta_e_arcsec=0.4, **POINT)
+    assert inner.value == sf.completeness(theta_e_arcsec=0.5, **POINT).value
+    assert np.isnan(sf.completeness(theta_e_arcsec=2.875, outside="nan", **POINT).value)
+
+
+def test_unsupported_neighbours_are_outside_too(sf):
+    query = {"theta_e_arcsec": 1.5, "threshold": "fixed_0.5"}
+    with pytest.raises(loader.OutsideGridError, match="too few injections nearby"):
+        sf.completeness(psf_fwhm_arcsec=1.5, depth_mag=25.0, **query)
+    assert np.isnan(sf.completeness(psf_fwhm_arcsec=1.65, depth_mag=25.1, outside="nan", **query).value)
+    assert np.isfinite(sf.completeness(psf_fwhm_arcsec=1.4, depth_mag=25.1, **query).value)
+
+
+def test_unknown_names_are_refused_with_the_known_ones(sf):
+    with pytest.raises(ValueError, match=r"threshold: expected one of \['fixed_0.5', 'fpr_0.01'\]"):
+        sf.completeness(theta_e_arcsec=1.5, psf_fwhm_arcsec=1.3, depth_mag=24.5, threshold="p>0.3")
+    with pytest.raises(ValueError, match="detector: expected one of"):
+        sf.completeness(theta_e_arcsec=1.5, detector="other", **POINT)
+    with pytest.raises(ValueError, match="outside: expected"):
+        sf.completeness(theta_e_arcsec=1.5, outside="guess", **POINT)
+
+
+def test_cells_of_two_grids_are_refused(sf):
+    mixed = pd.concat([sf.grid, sf.grid.assign(grid_digest="f" * 64)])
+    with pytest.raises(ValueError, match="expected cells of one grid"):
+        loader.SelectionFunction(mixed)
+
+
+def test_reweighting_to_the_drawn_prior_changes_nothing(sf):
+    same = sf.reweight(lambda rows: np.zeros(len(rows)), threshold="fixed_0.5")
+    found = (sf.injections["injected_score"] >= 0.5).mean()
+    assert same.value == pytest.approx(found)
+    assert same.n_eff == pytest.approx(same.n_trials)
+    assert 0.0 < same.standard_error < 0.05
+
+
+def test_reweighting_to_wide_lenses_raises_completeness_and_costs_trials(sf):
+    wide = sf.reweight(lambda rows: np.where(rows["theta_e_arcsec"] > 2.0, 0.0, -np.inf), threshold="fixed_0.5")
+    chosen = sf.injections.loc[sf.injections["theta_e_arcsec"] > 2.0]
+    assert wide.value == pytest.approx((chosen["injected_score"] >= 0.5).mean())
+    assert wide.n_eff == pytest.approx(len(chosen))
+    with pytest.raises(ValueError, match="without NaN"):
+        sf.reweight(lambda rows: np.full(len(rows), np.nan))
+
+
+CLEAN = """
+import sys, importlib.abc
+allowed = {"numpy", "pandas", "pyarrow", "dateutil", "six", "pytz", "tzdata", "selection_function"}
+class Refuse(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        top = name.split(".")[0]
+        if top not in allowed and top not in sys.stdlib_module_names and not top.startswith(("__editable__", "_")):
+            raise ImportError(f"not in this environment: {name}")
+sys.meta_path.insert(0, Refuse())
+sys.path.insert(0, sys.argv[1])
+from selection_function import load
+sf = load(sys.argv[1])
+c = sf.completeness(theta_e_arcsec=[1.5, 2.0], psf_fwhm_arcsec=1.3, depth_mag=24.4)
+print(c.value.round(6).tolist())
+try:
+    import scipy
+except ImportError as error:
+    print("refused", error)
+"""
+
+
+def test_it_loads_where_only_numpy_pandas_and_pyarrow_are_installed(release, sf):
+    command = [sys.executable, "-I", "-c", CLEAN, str(release)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    title, verdict, numbers, refused = done.stdout.strip().splitlines()
+    assert title == "A release"
+    assert verdict == "  realism_gate: GO. 20 of 20"
+    expected = sf.completeness(theta_e_arcsec=[1.5, 2.0], psf_fwhm_arcsec=1.3, depth_mag=24.4, threshold="fixed_0.5")
+    assert numbers == str(expected.value.round(6).tolist())
+    assert refused.startswith("refused")
+
+
+def test_a_newer_schema_is_refused(release):
+    path = release / loader.METADATA_FILE
+    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 2'))
+    with pytest.raises(ValueError, match="schema version 2 is newer than 1"):
+        loader.load(release)

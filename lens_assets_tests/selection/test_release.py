@@ -1,0 +1,160 @@
+"""Evidence of the release: each condition by itself, and one decision of all."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lens_assets.campaign.stages.selection_function import SensitivityVariant
+from lens_assets.selection import release, sensitivity
+from lens_assets_tests.selection.synthetic import settings_of
+
+SAME = SensitivityVariant(
+    name="same", source_mag_shift=0.0, colour_shift=0.0, size_factor=1.0, psf_factor=1.0, gain_factor=1.0,
+    axis_ratio_from_host=False,
+)  # fmt: skip
+
+
+def _row(verdict: str, gates: bool = True) -> dict[str, object]:
+    return release.evidence("something", "0.2", "<= 0.1", verdict, gates, "why" if not gates else "")
+
+
+def test_one_failure_is_no_go_and_names_the_condition():
+    verdict = release.judge_release([_row("PASS"), _row("FAIL"), _row("NOT-EVALUATED")], {"a": "1"})
+    assert verdict.decision == "NO-GO"
+    assert verdict.reasons == ("something: FAIL, found 0.2, required <= 0.1",)
+    assert verdict.inputs == {"a": "1"}
+
+
+def test_what_was_not_evaluated_is_not_go():
+    assert release.judge_release([_row("PASS"), _row("NOT-EVALUATED")], {}).decision == "NOT-EVALUATED"
+    assert release.judge_release([], {}).decision == "NOT-EVALUATED"
+    assert release.judge_release([_row("PASS", gates=False)], {}).decision == "NOT-EVALUATED"
+
+
+def test_an_accepted_warning_passes_and_is_printed():
+    verdict = release.judge_release([_row("PASS"), _row("WARN", gates=False)], {})
+    assert verdict.decision == "GO"
+    assert "published with a stated reason: something" in verdict.statement
+
+
+def _trials(offset: float, seed: int = 3) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    hosts = np.repeat(np.arange(120), 12)
+    region = hosts % 3
+    rate = np.clip(0.5 + offset * (region == 0), 0, 1)
+    return pd.DataFrame(
+        {
+            "theta_e_bin": rng.integers(0, 3, len(hosts)), "psf_bin": 0, "depth_bin": 0, "galaxy_id": hosts,
+            "region_id": region, "host_score": 0.0, "injected_score": np.where(rng.random(len(hosts)) < rate, 0.9, 0.1),
+        }
+    )  # fmt: skip
+
+
+def test_a_region_that_differs_is_seen_and_equal_regions_are_not_accused():
+    _, different = release.region_agreement(_trials(0.25), 0.5)
+    _, equal = release.region_agreement(_trials(0.0), 0.5)
+    assert different < 1e-4
+    assert equal > 0.01
+    assert release.region_evidence(different, 0.01, "d")["verdict"] == "FAIL"
+    assert release.region_evidence(equal, 0.01, "d")["verdict"] == "PASS"
+
+
+def test_one_region_cannot_agree_with_itself():
+    _, p_value = release.region_agreement(_trials(0.0).assign(region_id=1), 0.5)
+    assert release.region_evidence(p_value, 0.01, "d")["verdict"] == "NOT-EVALUATED"
+
+
+def test_false_alarms_of_the_region_test_are_as_stated():
+    p_values = [release.region_agreement(_trials(0.0, seed), 0.5)[1] for seed in range(80)]
+    assert np.mean(np.array(p_values) < 0.1) < 0.2
+
+
+def test_split_evidence_reads_separation_and_leaves_balance_alone():
+    checks = pd.DataFrame(
+        {"check": ["ids", "type"], "kind": ["separation", "balance"], "passed": [True, False]}
+    )
+    assert release.split_evidence(checks)["verdict"] == "PASS"
+    broken = release.split_evidence(checks.assign(passed=False))
+    assert broken["verdict"] == "FAIL"
+    assert broken["reason"] == "ids"
+    assert release.split_evidence(checks.iloc[1:])["verdict"] == "NOT-EVALUATED"
+
+
+def test_artefacts_at_the_top_block():
+    top = pd.DataFrame({"maskbits": [0, 2, 0, 0], "zero_fraction": [0.0, 0.0, 0.3, 0.0]})
+    assert release.artefact_evidence(top, 0.5)["verdict"] == "PASS"
+    assert release.artefact_evidence(top, 0.4)["verdict"] == "FAIL"
+    assert release.artefact_evidence(top.iloc[:0], 0.4)["verdict"] == "NOT-EVALUATED"
+
+
+def test_realism_of_the_full_run_ignores_only_the_sky_rows():
+    battery = pd.DataFrame(
+        {"observable": ["arc_snr", "background_g"], "verdict": ["PASS", "NOT-EVALUATED"], "gates": [True, True]}
+    )
+    assert release.realism_evidence(battery)["verdict"] == "PASS"
+    failed = release.realism_evidence(battery.assign(verdict="FAIL"))
+    assert (failed["verdict"], failed["reason"]) == ("FAIL", "arc_snr")
+
+
+def test_a_survey_without_truth_is_not_evaluated_and_says_on_whom_it_relies():
+    row = release.missing_closure_evidence("demo")
+    assert row["verdict"] == "NOT-EVALUATED"
+    assert "campaign demo" in row["reason"]
+
+
+def _plan(n: int) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "injection_id": [f"i{k}" for k in range(n)], "galaxy_id": [f"g{k % 20}" for k in range(n)],
+            "source_mag_r": 24.0, "source_g_minus_r": 0.4, "source_r_minus_z": 0.3,
+            "source_half_light_radius_arcsec": 0.2, "lens_axis_ratio": 0.7, "shape_e1": 0.2, "shape_e2": 0.0,
+            "shape_r": [0.0, 1.0] * (n // 2),
+        }
+    )  # fmt: skip
+
+
+def test_variants_move_what_they_name_and_nothing_else():
+    plan = _plan(4)
+    pd.testing.assert_frame_equal(sensitivity.altered_plan(plan, SAME), plan)
+    change = {"source_mag_shift": -0.5, "colour_shift": 0.2, "size_factor": 1.3, "axis_ratio_from_host": True}
+    moved = sensitivity.altered_plan(plan, SAME.model_copy(update=change))
+    assert moved["source_mag_r"].tolist() == [23.5] * 4
+    assert moved["source_g_minus_r"].to_numpy() == pytest.approx(0.6)
+    assert moved["source_half_light_radius_arcsec"].to_numpy() == pytest.approx(0.26)
+    assert moved["lens_axis_ratio"].to_numpy() == pytest.approx([0.7, 0.8 / 1.2] * 2)
+    assert plan["source_mag_r"].tolist() == [24.0] * 4
+
+
+def test_a_subsample_is_the_same_rows_whatever_else_is_planned():
+    plan = _plan(100)
+    first = sensitivity.subsample(plan, 20, 7)
+    assert len(first) == 20
+    shuffled = sensitivity.subsample(plan.sample(frac=1, random_state=1), 20, 7)
+    assert sorted(shuffled["injection_id"]) == sorted(first["injection_id"])
+
+
+def test_a_paired_shift_by_hand():
+    plan = _plan(40)
+    baseline = plan[["injection_id", "galaxy_id"]].assign(detected=[True] * 10 + [False] * 30)
+    altered = baseline.assign(detected=[True] * 20 + [False] * 20)
+    row = sensitivity.shift_row("brighter", baseline, altered, 0.1, 200, 1)
+    assert row["shift"] == pytest.approx(0.25)
+    assert row["verdict"] == "UNSTABLE"
+    assert row["shift_lower_95"] < 0.25 < row["shift_upper_95"]
+    assert sensitivity.shift_row("same", baseline, baseline, 0.1, 200, 1)["verdict"] == "STABLE"
+
+
+def test_accepted_variants_warn_and_others_fail():
+    report = pd.DataFrame(
+        {"detector": "d", "variant": ["a", "b", "c"], "shift": [0.3, 0.3, 0.0], "shift_lower_95": 0.0,
+         "shift_upper_95": 0.4, "maximum_shift": 0.1, "verdict": ["UNSTABLE", "UNSTABLE", "STABLE"]}
+    )  # fmt: skip
+    rows = release.sensitivity_evidence(report, ("a",), "because")
+    assert [(row["verdict"], row["gates"]) for row in rows] == [("WARN", False), ("FAIL", True), ("PASS", True)]
+    assert rows[0]["reason"] == "because"
+
+
+def test_accepting_a_variant_needs_a_written_reason():
+    content = settings_of().release.model_dump(mode="json")
+    with pytest.raises(ValueError, match="expected a written reason"):
+        settings_of(release=content | {"acceptance_reason": " "})
