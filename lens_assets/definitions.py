@@ -28,6 +28,7 @@ ASSET_MODULES = (
     "catalogs",
     "survey_simulated",
     "survey",
+    "sampling_sql",
     "sampling",
     "sampling_positives",
     "cutouts",

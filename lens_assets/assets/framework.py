@@ -101,7 +101,7 @@ def lens_asset(
     """Declare an asset of the lineage; the function's name is its key.
 
     `optional_inputs` may be absent. `settings` names the stages it reads; "experiments" means the partition's own
-    file. `behind` names the gate that must say GO for exactly these inputs. `simulated_only` assets exist only in
+    file. `behind` names the gate that must say GO for exactly these inputs; it is an input too. `simulated_only` assets exist only in
     campaigns whose survey is simulated.
     """
 
@@ -112,7 +112,7 @@ def lens_asset(
             group=group,
             team=team,
             kinds=frozenset(kinds),
-            inputs=tuple(inputs),
+            inputs=(*inputs, behind) if behind and behind not in inputs else tuple(inputs),
             optional_inputs=tuple(optional_inputs),
             settings=tuple(settings),
             partitions=partitions,
