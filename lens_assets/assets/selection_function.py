@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lens_assets.assets.framework import AssetRun, NoGo, Product, lens_asset
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from lens_assets.detector.frozen import Detector
+    from lens_assets.realism.examine import Reader
     from lens_assets.realism.verdict import Verdict
 
 
@@ -89,6 +90,7 @@ def completeness_table(run: AssetRun) -> Product:
 )
 def sensitivity_report(run: AssetRun) -> Product:
     """The same injections under other priors: paired shifts of the mean completeness, and whether it is stable."""
+    import numpy as np
     import pandas as pd
 
     from lens_assets.figures import selection_function as figures
@@ -100,7 +102,7 @@ def sensitivity_report(run: AssetRun) -> Product:
     planned = planned.loc[planned["status"] == 0].sort_values("injection_id")
     plan = sensitivity.subsample(planned, settings.sensitivity.injections, settings.seed)
     plan = plan[_plan_columns(plan)]
-    hosts = _stamps(run, "cutouts", plan["host_cutout_path"])
+    hosts = _reader(run, "cutouts", list(plan["host_cutout_path"]))(np.arange(len(plan)))
     detectors = {name: _detector(run, name) for name in run.partition_keys_of("detector")}
     host_scores = {name: detector.score(hosts) for name, (detector, _) in detectors.items()}
     detected: dict[str, dict[str, pd.DataFrame]] = {name: {} for name in detectors}
@@ -281,6 +283,7 @@ def _true_lenses(run: AssetRun) -> tuple[pd.DataFrame, np.ndarray, pd.DataFrame]
     inputs=(
         "realism_gate",
         "anchor_observables",
+        "cutouts",
         "injection_batches",
         "injection_scores",
         "frozen_detector",
@@ -367,18 +370,33 @@ def _closure_evidence(run: AssetRun, audit: str) -> list[dict[str, object]]:
 
 
 def _realism_of_full_run(run: AssetRun) -> pd.DataFrame:
-    """Run the battery of observables again, on a subsample of the full run against the same anchors."""
+    """Run the battery of observables again: a subsample of the full run against the same anchors and untouched hosts."""
+    from lens_assets.imaging.stamps import stamp_path
     from lens_assets.lensing.plan import HOST_COLUMNS
     from lens_assets.realism.battery import run_battery
+    from lens_assets.realism.examine import StampTable, observe, paired_sky
     from lens_assets.selection.sensitivity import subsample
 
-    settings = run.campaign.selection_function
+    settings, realism = run.campaign.selection_function, run.campaign.realism
     batches = run.table("injection_batches", columns=["injection_id", "condition", "status", *HOST_COLUMNS])
     batches["row"] = batches.groupby("condition").cumcount()
     chosen = subsample(batches.loc[batches["status"] == 0], settings.release.realism_subsample, settings.seed)
-    stamps = _stamps(run, "injection_batches", chosen["condition"] + "#" + chosen["row"].astype("str"))
-    measured = _observables(stamps, chosen, run.campaign.realism.apertures)
-    return run_battery(run.table("anchor_observables"), measured, run.campaign.realism).rows
+    paths = [stamp_path(str(key), int(row)) for key, row in zip(chosen["condition"], chosen["row"], strict=True)]
+    injected = StampTable(chosen, _reader(run, "injection_batches", paths))
+    hosts = batches.drop_duplicates("galaxy_id").sort_values("galaxy_id", ignore_index=True)
+    untouched = StampTable(hosts, _reader(run, "cutouts", list(hosts["host_cutout_path"])))
+    report = lambda done, total: run.report_progress("injections measured", done, total)  # noqa: E731
+    measured = observe(injected, realism, report)
+    background = paired_sky(injected, untouched, realism)
+    return run_battery(run.table("anchor_observables"), measured, realism, background).rows
+
+
+def _reader(run: AssetRun, asset: str, paths: list[str]) -> Reader:
+    """Return a reader of an asset's stamps by position in `paths`."""
+    from lens_assets.imaging.stamps import STAMP_FILE, StampReader
+
+    reader = StampReader(lambda shard: run.file(asset, STAMP_FILE, shard))
+    return lambda rows: reader.read([paths[row] for row in rows])
 
 
 @lens_asset(
@@ -507,23 +525,6 @@ def _closure_words(run: AssetRun, audit: str) -> str:
     return str(chosen["reason"].iloc[0])
 
 
-def _observables(stamps: np.ndarray, rows: pd.DataFrame, apertures: Any) -> pd.DataFrame:
-    """Measure stamps with their hosts' shapes and seeing, and put the rows' own columns beside."""
-    import pandas as pd
-
-    from lens_assets.realism.observables import measure
-    from lens_assets.survey.units import axis_ratio, position_angle_deg
-
-    measured = measure(
-        stamps,
-        axis_ratio(rows["shape_e1"], rows["shape_e2"]),
-        position_angle_deg(rows["shape_e1"], rows["shape_e2"]),
-        rows[["psfsize_g", "psfsize_r", "psfsize_z"]].to_numpy(),
-        apertures,
-    )
-    return pd.concat([rows.reset_index(drop=True), measured], axis=1)
-
-
 def _detector(run: AssetRun, name: str) -> tuple[Detector, dict[str, float]]:
     """Return a frozen detector and its thresholds by name."""
     from lens_assets.detector.frozen import load_detector
@@ -552,12 +553,6 @@ def _plan_columns(batches: pd.DataFrame) -> list[str]:
 
     wanted = {"injection_id", *HOST_COLUMNS, *PARAMETER_COLUMNS, "source_clumps", "log_pdf", "status"}
     return [name for name in batches.columns if name in wanted]
-
-
-def _stamps(run: AssetRun, asset: str, paths: pd.Series) -> np.ndarray:
-    from lens_assets.imaging.stamps import StampReader
-
-    return StampReader(lambda shard: run.file(asset, "stamps.arrow", shard)).read(list(paths))
 
 
 def _suffixed(answer: dict[str, float]) -> dict[str, float]:

@@ -26,7 +26,9 @@ def true_rate(theta_e_arcsec: np.ndarray) -> np.ndarray:
     return 0.9 / (1.0 + np.exp(-(theta_e_arcsec - 1.2) / 0.25))
 
 
-def injections(grid: GridSettings, per_cell: int = 20, hosts: int = 30, seed: int = 1) -> tuple[pd.DataFrame, pd.DataFrame]:
+def injections(
+    grid: GridSettings, per_cell: int = 20, hosts: int = 30, seed: int = 1
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return (injections, scores): trials in every cell, score 0.9 if found and 0.1 if not, hosts at 0.05."""
     rng = np.random.default_rng(seed)
     rows = []

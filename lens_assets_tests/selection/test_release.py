@@ -70,9 +70,7 @@ def test_false_alarms_of_the_region_test_are_as_stated():
 
 
 def test_split_evidence_reads_separation_and_leaves_balance_alone():
-    checks = pd.DataFrame(
-        {"check": ["ids", "type"], "kind": ["separation", "balance"], "passed": [True, False]}
-    )
+    checks = pd.DataFrame({"check": ["ids", "type"], "kind": ["separation", "balance"], "passed": [True, False]})
     assert release.split_evidence(checks)["verdict"] == "PASS"
     broken = release.split_evidence(checks.assign(passed=False))
     assert broken["verdict"] == "FAIL"
@@ -87,10 +85,10 @@ def test_artefacts_at_the_top_block():
     assert release.artefact_evidence(top.iloc[:0], 0.4)["verdict"] == "NOT-EVALUATED"
 
 
-def test_realism_of_the_full_run_ignores_only_the_sky_rows():
-    battery = pd.DataFrame(
-        {"observable": ["arc_snr", "background_g"], "verdict": ["PASS", "NOT-EVALUATED"], "gates": [True, True]}
-    )
+def test_realism_of_the_full_run_is_decided_by_the_deciding_rows():
+    battery = pd.DataFrame({"observable": ["arc_snr", "arc_snr"], "verdict": ["PASS", "FAIL"], "gates": [True, False]})
+    missing = release.realism_evidence(battery.assign(gates=True, verdict="NOT-EVALUATED"))
+    assert missing["verdict"] == "NOT-EVALUATED"
     assert release.realism_evidence(battery)["verdict"] == "PASS"
     failed = release.realism_evidence(battery.assign(verdict="FAIL"))
     assert (failed["verdict"], failed["reason"]) == ("FAIL", "arc_snr")

@@ -33,7 +33,10 @@ def _completeness(campaign: Campaign) -> list[Expectation]:
             "expect_compound_columns_to_be_unique",
             {"column_list": ["threshold", "theta_e_arcsec", "psf_fwhm_arcsec", "depth_mag"]},
         ),
-        ("expect_column_values_to_be_in_set", {"column": "theta_e_arcsec", "value_set": list(grid.theta_e_arcsec.centres)}),
+        (
+            "expect_column_values_to_be_in_set",
+            {"column": "theta_e_arcsec", "value_set": list(grid.theta_e_arcsec.centres)},
+        ),
         _between("completeness", 0.0, 1.0),
         _between("posterior_mean", 0.0, 1.0),
         (
