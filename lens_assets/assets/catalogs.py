@@ -126,7 +126,8 @@ def contaminant_catalog(run: AssetRun) -> Product:
     from lens_assets.catalogs.others import build_contaminant_catalog, read_contaminant_list
     from lens_assets.figures.survey import sky_map
 
-    lists = [read_contaminant_list(item, _path(run, item.origin, item.path)) for item in run.campaign.catalogs.contaminants]
+    sources = run.campaign.catalogs.contaminants
+    lists = [read_contaminant_list(item, _path(run, item.origin, item.path)) for item in sources]
     contaminants = build_contaminant_catalog(lists)
     by_category = contaminants["category"].value_counts().sort_index()
     return Product(

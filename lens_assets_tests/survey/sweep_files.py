@@ -1,0 +1,36 @@
+"""Small sweep files in DR10's format, for tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import fitsio
+import numpy as np
+from numpy.typing import NDArray
+
+from lens_assets.survey.schemas import SWEEP_COLUMNS
+
+
+def sweep_rows(ra: NDArray, dec: NDArray, objid: NDArray | None = None, brickid: int = 7) -> NDArray:
+    """Return rows with all DR10 columns; positions in degrees, everything else plausible and constant."""
+    rows = np.zeros(len(ra), dtype=[(column.name, np.dtype(column.dtype)) for column in SWEEP_COLUMNS])
+    rows["RA"], rows["DEC"] = ra, dec
+    rows["RELEASE"], rows["BRICKID"], rows["BRICKNAME"] = 10000, brickid, b"0001m005"
+    rows["OBJID"] = np.arange(len(ra)) if objid is None else objid
+    rows["TYPE"] = b"SER"
+    for band, flux in (("G", 10.0), ("R", 20.0), ("I", 25.0), ("Z", 30.0), ("W1", 40.0)):
+        rows[f"FLUX_{band}"] = flux
+        if band in "GRIZ":
+            rows[f"FLUX_IVAR_{band}"], rows[f"MW_TRANSMISSION_{band}"] = 100.0, 0.9
+            rows[f"PSFSIZE_{band}"], rows[f"PSFDEPTH_{band}"], rows[f"GALDEPTH_{band}"] = 1.3, 400.0, 250.0
+            rows[f"NOBS_{band}"] = 4
+    rows["SHAPE_R"], rows["SHAPE_E1"], rows["SERSIC"], rows["EBV"] = 1.2, 0.2, 3.0, 0.05
+    rows["REF_CAT"] = b"  "
+    return rows
+
+
+def write_sweep(folder: Path, name: str, rows: NDArray) -> Path:
+    """Write rows as a sweep file and return its path."""
+    path = folder / name
+    fitsio.write(str(path), rows, clobber=True)
+    return path
