@@ -17,7 +17,7 @@ from lens_assets.sky.randomness import generator
 from lens_assets.survey.units import BANDS, PIXEL_SCALE_ARCSEC, mag_to_flux
 
 FloatArray = NDArray[np.float64]
-ComplexArray = NDArray[np.complex128]
+ComplexArray = NDArray[np.complexfloating | np.floating]
 _OVERSAMPLING = 4
 
 
@@ -57,7 +57,8 @@ def stamp_pixels(row: pd.Series) -> int:
     wanted = 2.0 * extent / PIXEL_SCALE_ARCSEC
     if flux > 200:
         wanted *= 1.5
-    return int(min(256, max(64, 2 ** int(np.ceil(np.log2(wanted))))))
+    largest = 128 if kind in _BUILDERS else 256
+    return int(min(largest, max(64, 2 ** int(np.ceil(np.log2(wanted))))))
 
 
 def components(row: pd.Series, pixels: int, seed: int) -> list[Component]:
@@ -138,7 +139,7 @@ def _ring(row: pd.Series, pixels: int, rng: np.random.Generator) -> list[Compone
     ring_radius, width = rng.uniform(1.6, 3.2), rng.uniform(0.25, 0.5)
     unevenness = 1.0 + 0.35 * np.cos(azimuth + rng.uniform(0, 6.3)) + 0.3 * np.cos(3 * azimuth + rng.uniform(0, 6.3))
     light = np.exp(-0.5 * ((radius - ring_radius) / width) ** 2) * np.maximum(unevenness, 0.1)
-    share = rng.uniform(0.15, 0.30)
+    share = rng.uniform(0.20, 0.38)
     return [
         Component(_sersic(row, pixels, 3.5, 0.7), 1.0 - share, 0.1, 0.05),
         Component(_map(light), share, -0.9, -0.55),
