@@ -24,6 +24,9 @@ from lens_assets.lensing.rays import Rays
 OVERSAMPLING = 2
 """Cells a pixel along each axis; 2 leaves 2e-4 of peak in the median, 1 leaves 2e-3."""
 
+CACHED_STAMPS = 4
+"""Stamps convolved at a time: their spectra stay in a core's cache, which is faster than one large batch."""
+
 PADDING_PX = 27
 """Pixels added before the circular convolution, so that the PSF of one edge does not wrap onto the other."""
 
@@ -38,7 +41,7 @@ class Canvas:
         self.pixel_scale_arcsec = pixel_scale_arcsec
         self.cell_arcsec = pixel_scale_arcsec / OVERSAMPLING
         self.dtype = dtype
-        self._wavenumber, self._correction = _frequency_plane(
+        self._wavenumbers, self._wavenumber_index, self._correction = _frequency_plane(
             self.cells, self.cell_arcsec, pixel_scale_arcsec, dtype, pixel_response
         )
 
@@ -64,12 +67,31 @@ class Canvas:
             (j1, i1, right_share * above_share),
         ):
             grid.index_add_(0, base + j * self.cells + i, share * rays.flux)
-        return grid.view(stamps, self.cells, self.cells)
+        planes = grid.view(stamps, self.cells, self.cells)
+        self._deposit_pixels(rays, planes)
+        return planes
+
+    def _deposit_pixels(self, rays: Rays, planes: torch.Tensor) -> None:
+        """Add whole pixels: a pixel's centre lies midway between its 2 x 2 cells, a quarter of its flux for each."""
+        quarter = torch.zeros(len(planes), self.size_px, self.size_px, dtype=planes.dtype)
+        quarter.index_add_(0, rays.pixel_stamp, rays.pixel_flux / OVERSAMPLING**2)
+        end = self.size_px * OVERSAMPLING
+        for row in range(OVERSAMPLING):
+            for column in range(OVERSAMPLING):
+                planes[:, row:end:OVERSAMPLING, column:end:OVERSAMPLING] += quarter
 
     def convolve(self, grid: torch.Tensor, psf_fwhm_arcsec: torch.Tensor, beta: float) -> torch.Tensor:
         """Return stamps (N, bands, size, size) of a grid (N, cells, cells) and FWHMs (N, bands), flux per pixel."""
+        fwhm = psf_fwhm_arcsec.to(self.dtype)
+        groups = [
+            self._convolve(grid[start : start + CACHED_STAMPS], fwhm[start : start + CACHED_STAMPS], beta)
+            for start in range(0, len(grid), CACHED_STAMPS)
+        ]
+        return torch.cat(groups)
+
+    def _convolve(self, grid: torch.Tensor, fwhm_arcsec: torch.Tensor, beta: float) -> torch.Tensor:
         spectrum = torch.fft.rfft2(grid) * self._correction
-        transfer = moffat_transfer(self._wavenumber, psf_fwhm_arcsec[:, :, None, None].to(self.dtype), beta)
+        transfer = moffat_transfer(self._wavenumbers, fwhm_arcsec[:, :, None], beta)[:, :, self._wavenumber_index]
         product = spectrum[:, None] * transfer
         count, bands, _, width = product.shape
         # Sampling every second cell of a row is averaging the spectrum's aliases: fold, then transform half as much.
@@ -86,8 +108,11 @@ class Canvas:
 @lru_cache(maxsize=8)
 def _frequency_plane(
     cells: int, cell_arcsec: float, pixel_arcsec: float, dtype: torch.dtype, pixel_response: bool
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return |k| in radians per arcsec and the complex factor applied to a deposited grid, shape (cells, cells/2+1).
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the different |k| in radians per arcsec, where each lies on the plane, and the factor of a deposited grid.
+
+    The plane has shape (cells, cells/2 + 1). A circular PSF needs its transform only once for each |k|, of which there
+    are four times fewer than points.
 
     The factor undoes the cloud, moves the first pixel's centre onto the first cell, and turns the flux of a cell into
     the flux of a pixel: a sample of the convolved grid is the flux density per cell, OVERSAMPLING^2 cells a pixel.
@@ -102,7 +127,9 @@ def _frequency_plane(
         shift = 2.0 * math.pi * frequency * cell_arcsec * (OVERSAMPLING - 1) / 2.0
         return real * torch.exp(1j * shift)
 
-    wavenumber = 2.0 * math.pi * torch.hypot(fy[:, None], fx[None, :])
+    steps = torch.round(fy * cells * cell_arcsec).long()[:, None] ** 2 + torch.arange(len(fx))[None, :] ** 2
+    different, index = torch.unique(steps, return_inverse=True)
+    wavenumbers = 2.0 * math.pi / (cells * cell_arcsec) * torch.sqrt(different.double())
     factor = along(fy)[:, None] * along(fx)[None, :] * OVERSAMPLING**2
     complex_dtype = torch.complex64 if dtype == torch.float32 else torch.complex128
-    return wavenumber.to(dtype), factor.to(complex_dtype)
+    return wavenumbers.to(dtype), index, factor.to(complex_dtype)

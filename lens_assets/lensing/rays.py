@@ -33,6 +33,9 @@ GAUSS_OFFSET = 0.5 / math.sqrt(3.0)
 GAUSS_LARGEST_LOG_RANGE = 1.2
 GAUSS_ERROR_FACTOR = 0.008
 MIDPOINT_ERROR_FACTOR = 1.0 / 6.0
+CACHED_PROFILES = 6
+"""Profiles whose pixels are evaluated at a time, so that a core's cache holds the intermediate values."""
+
 CENTRE_CELL_PIXELS = 0.3
 """Cells that touch the lens centre, where the deflection jumps, are split until they are this small."""
 
@@ -55,12 +58,18 @@ class Profiles:
 
 @dataclass(frozen=True)
 class Rays:
-    """Points that carry flux: stamp index, stamp position in arcsec, flux; equal lengths."""
+    """Points that carry flux: stamp index, stamp position in arcsec, flux; equal lengths.
+
+    Pixels that needed no split are kept apart, as `pixel_flux` (profiles, size, size) at pixel centres with the stamp
+    of each profile: half of all rays, and a regular grid is deposited without looking for its cells.
+    """
 
     stamp: torch.Tensor
     x_arcsec: torch.Tensor
     y_arcsec: torch.Tensor
     flux: torch.Tensor
+    pixel_flux: torch.Tensor
+    pixel_stamp: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -86,40 +95,55 @@ def shoot(profiles: Profiles, size_px: int, pixel_scale_arcsec: float, tolerance
     gives about 1e-4 of the total. The rays of a profile and their order do not depend on the other profiles.
     """
     table = profiles.table()
-    cells, constants = _pixels(profiles, table, size_px, pixel_scale_arcsec)
+    pixel_flux, open_pixels, gauss_pixels = _shoot_pixels(table, size_px, pixel_scale_arcsec, tolerance)
     side = pixel_scale_arcsec
-    found: list[tuple[_Cells, torch.Tensor]] = []
-    for level in range(MAXIMUM_LEVEL + 1):
+    found: list[tuple[_Cells, torch.Tensor]] = [_gauss(gauss_pixels, table, side)]
+    cells = open_pixels
+    for level in range(1, MAXIMUM_LEVEL + 1):
+        if not len(cells.profile):
+            break
+        cells = cells.quarters(side / 4.0)
+        side /= 2.0
         allowed = tolerance * side / pixel_scale_arcsec
         last = level == MAXIMUM_LEVEL
-        flux, done, gauss = _classify(cells, constants, side, pixel_scale_arcsec, allowed, last)
+        flux, done, gauss = _classify(cells, _gather(table, cells.profile), side, pixel_scale_arcsec, allowed, last)
         found.append((cells.select(done), flux[done]))
-        if bool(gauss.any()):
-            points = cells.select(gauss).quarters(GAUSS_OFFSET * side)
-            brightness, _, _, _ = _lensed_brightness(points, _gather(table, points.profile))
-            found.append((points, brightness * (side * side / 4.0)))
-        split = ~(done | gauss)
-        if not bool(split.any()):
-            break
-        cells = cells.select(split).quarters(side / 4.0)
-        constants = _gather(table, cells.profile)
-        side /= 2.0
+        found.append(_gauss(cells.select(gauss), table, side))
+        cells = cells.select(~(done | gauss))
     stamp = torch.cat([profiles.stamp[points.profile] for points, _ in found])
     x = torch.cat([points.x for points, _ in found])
     y = torch.cat([points.y for points, _ in found])
-    return Rays(stamp, x, y, torch.cat([flux for _, flux in found]))
+    flux = torch.cat([flux for _, flux in found])
+    return Rays(stamp, x, y, flux, pixel_flux.view(-1, size_px, size_px), profiles.stamp)
 
 
-def _pixels(profiles: Profiles, table: torch.Tensor, size_px: int, scale_arcsec: float) -> tuple[_Cells, _Constants]:
-    """Return the root cells, every pixel of every profile, as (profiles, pixels) views that share memory."""
-    shape = (len(profiles), size_px * size_px)
-    centres = torch.as_tensor(pixel_centres_arcsec(size_px, scale_arcsec)).to(table.dtype)
-    cells = _Cells(
-        torch.arange(len(profiles))[:, None].expand(shape),
-        centres.repeat(size_px).expand(shape),
-        centres.repeat_interleave(size_px).expand(shape),
-    )
-    return cells, _split(table[:, :, None])
+def _shoot_pixels(
+    table: torch.Tensor, size_px: int, pixel_scale_arcsec: float, tolerance: float
+) -> tuple[torch.Tensor, _Cells, _Cells]:
+    """Evaluate every pixel: (flux of those that are done, else 0; pixels to split; pixels for the Gauss rule)."""
+    centres = torch.as_tensor(pixel_centres_arcsec(size_px, pixel_scale_arcsec)).to(table.dtype)
+    x, y = centres.repeat(size_px)[None, :], centres.repeat_interleave(size_px)[None, :]
+    fluxes, parts = [], []
+    for start in range(0, table.shape[1], CACHED_PROFILES):
+        part = table[:, start : start + CACHED_PROFILES, None]
+        shape = (part.shape[1], size_px * size_px)
+        profile = torch.arange(start, start + shape[0])[:, None].expand(shape)
+        cells = _Cells(profile, x.expand(shape), y.expand(shape))
+        flux, done, gauss = _classify(cells, _split(part), pixel_scale_arcsec, pixel_scale_arcsec, tolerance, False)
+        fluxes.append(flux * done)
+        parts.append((cells.select(~(done | gauss)), cells.select(gauss)))
+    return torch.cat(fluxes), _join([pair[0] for pair in parts]), _join([pair[1] for pair in parts])
+
+
+def _join(parts: list[_Cells]) -> _Cells:
+    return _Cells(*(torch.cat([getattr(part, name) for part in parts]) for name in ("profile", "x", "y")))
+
+
+def _gauss(cells: _Cells, table: torch.Tensor, side: float) -> tuple[_Cells, torch.Tensor]:
+    """Return the 2 x 2 Gauss-Legendre points of cells and their fluxes."""
+    points = cells.quarters(GAUSS_OFFSET * side)
+    brightness, _, _, _ = _lensed_brightness(points, _gather(table, points.profile))
+    return points, brightness * (side * side / 4.0)
 
 
 def _split(rows: torch.Tensor) -> _Constants:

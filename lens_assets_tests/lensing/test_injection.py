@@ -126,7 +126,10 @@ def test_gain_and_noise_knobs_move_the_added_noise(rows, stamps, demo):
     doubled = added(with_(demo, noise={"mode": "source_shot_and_sky"}))
     assert loud.std() == pytest.approx(10 * normal.std(), rel=0.1)
     assert doubled[:, :10].std() == pytest.approx(0.0033, rel=0.03)
-    assert not added(with_(demo, noise={"mode": "none"})).any() or abs(added(with_(demo, noise={"mode": "none"}))).max() < 1e-8
+    assert (
+        not added(with_(demo, noise={"mode": "none"})).any()
+        or abs(added(with_(demo, noise={"mode": "none"}))).max() < 1e-8
+    )
 
 
 def test_the_psf_knob_widens_the_arcs_and_keeps_their_flux(rows, demo):
@@ -162,7 +165,10 @@ def test_failed_rows_are_flagged_and_keep_their_host(rows, stamps, demo):
 
 def test_status_names_its_bits():
     assert describe(0) == "OK"
-    assert describe(int(InjectionStatus.PSF_UNKNOWN | InjectionStatus.SKY_NOISE_UNKNOWN)) == "PSF_UNKNOWN|SKY_NOISE_UNKNOWN"
+    assert (
+        describe(int(InjectionStatus.PSF_UNKNOWN | InjectionStatus.SKY_NOISE_UNKNOWN))
+        == "PSF_UNKNOWN|SKY_NOISE_UNKNOWN"
+    )
 
 
 def test_the_status_of_the_plan_is_kept(rows, demo):
@@ -179,7 +185,9 @@ def test_batches_stream_in_row_order(rows, stamps, demo, rendered):
     read = lambda names: stamps[[position[name] for name in names]]  # noqa: E731
     done: list[int] = []
     batches = render_batches(rows, read, demo, lambda now, total: done.append(now), reader_column="injection_id")
-    assert [name for batch in batches for name in batch.truth["injection_id"]] == rendered.truth["injection_id"].tolist()
+    assert [name for batch in batches for name in batch.truth["injection_id"]] == rendered.truth[
+        "injection_id"
+    ].tolist()
     assert done[-1] == len(rows)
 
 

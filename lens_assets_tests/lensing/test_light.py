@@ -22,7 +22,9 @@ def test_total_flux_is_the_requested_one(index):
 
     def shell(log_radius: float) -> float:
         radius = np.exp(log_radius)
-        value = surface_brightness(torch.tensor([radius], dtype=torch.float64), torch.zeros(1, dtype=torch.float64), light)
+        value = surface_brightness(
+            torch.tensor([radius], dtype=torch.float64), torch.zeros(1, dtype=torch.float64), light
+        )
         return 2 * np.pi * radius**2 * float(value[0])
 
     assert quad(shell, np.log(1e-7), np.log(3e4), limit=400)[0] == pytest.approx(7.0, rel=1e-5)

@@ -71,7 +71,9 @@ def test_kappa_is_one_half_inside_an_ellipse_of_area_pi_theta_e_squared():
 def test_the_divergence_of_the_deflection_is_twice_kappa():
     x, y = points(50)
     step = 1e-5
-    divergence = (ours(x + step, y)[0] - ours(x - step, y)[0] + ours(x, y + step)[1] - ours(x, y - step)[1]) / (2 * step)
+    divergence = (ours(x + step, y)[0] - ours(x - step, y)[0] + ours(x, y + step)[1] - ours(x, y - step)[1]) / (
+        2 * step
+    )
     assert np.allclose(divergence, ours(x, y)[2], rtol=1e-5, atol=1e-6)
 
 

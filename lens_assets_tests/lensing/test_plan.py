@@ -22,7 +22,9 @@ EDGES = (0.5, 0.75, 1.0)
 
 def manifest_and_cutouts(hosts):
     manifest = hosts.rename(columns={"host_cutout_path": "cutout_path", "host_weight": "sampling_weight_deployment"})
-    manifest = manifest.drop(columns=[name for name in manifest if name.startswith("sky_sigma") or name.endswith("_mag")])
+    manifest = manifest.drop(
+        columns=[name for name in manifest if name.startswith("sky_sigma") or name.endswith("_mag")]
+    )
     manifest = manifest.assign(label=0, split="test", quality_ok=True, in_deployment=True)
     for band in "grz":
         manifest[f"psfdepth_{band}"] = 600.0

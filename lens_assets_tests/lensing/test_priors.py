@@ -59,7 +59,9 @@ def test_marginals_follow_the_settings(drawn, demo):
 
 
 def test_source_positions_are_uniform_per_unit_area(drawn, demo):
-    offset = np.hypot(drawn["source_x_arcsec"] - drawn["lens_x_arcsec"], drawn["source_y_arcsec"] - drawn["lens_y_arcsec"])
+    offset = np.hypot(
+        drawn["source_x_arcsec"] - drawn["lens_x_arcsec"], drawn["source_y_arcsec"] - drawn["lens_y_arcsec"]
+    )
     largest = demo.source.position.beta_over_theta_e.maximum
     assert kstest((offset / drawn["theta_e_arcsec"] / largest) ** 2, "uniform").pvalue > 1e-3
 

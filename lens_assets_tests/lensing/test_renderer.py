@@ -87,7 +87,9 @@ def test_a_lensed_source_agrees_with_lenstronomy_where_that_has_converged():
 
 @pytest.mark.parametrize(("radius", "index"), [(0.05, 4.0), (0.05, 1.0), (0.2, 2.5), (0.5, 4.0)])
 @pytest.mark.parametrize("theta_e", [0.5, 3.0])
-def test_single_precision_at_working_tolerance_is_within_two_thousandths_of_a_converged_reference(radius, index, theta_e):
+def test_single_precision_at_working_tolerance_is_within_two_thousandths_of_a_converged_reference(
+    radius, index, theta_e
+):
     lens = {**LENS, "theta_e_arcsec": theta_e}
     source = {**SOURCE, "half_light_radius_arcsec": radius, "sersic_index": index}
     reference, reference_flux = render(lens, source, tolerance=1e-7)
@@ -138,7 +140,12 @@ def test_a_quarter_turn_of_everything_turns_the_stamp():
     before, _ = render(LENS, SOURCE, tolerance=1e-6)
 
     def turned(item):
-        return {**item, "x_arcsec": -item["y_arcsec"], "y_arcsec": item["x_arcsec"], "angle_deg": item["angle_deg"] + 90}
+        return {
+            **item,
+            "x_arcsec": -item["y_arcsec"],
+            "y_arcsec": item["x_arcsec"],
+            "angle_deg": item["angle_deg"] + 90,
+        }
 
     after, _ = render({**turned(LENS), "shear_g1": -0.03, "shear_g2": 0.02}, turned(SOURCE), tolerance=1e-6)
     # +x to +y is counter-clockwise: rows grow with y, so the array turns from columns to rows.
