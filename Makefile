@@ -10,13 +10,12 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: setup demo test ui bench lint closure clean help
+.PHONY: setup demo test ui bench lint clean help
 
 help:
 	@echo "make demo     run the whole lineage on the demo campaign (sets up .venv first)"
 	@echo "make test     run the tests            make lint   ruff, mypy, import contracts"
 	@echo "make ui       Dagster and MLflow UIs   make bench  the benchmark table"
-	@echo "make closure  the simulated campaign that checks completeness against truth"
 	@echo "make setup    only set up .venv        make clean  remove .venv and what the demo wrote"
 
 setup: $(STAMP)
@@ -35,9 +34,6 @@ ui: $(STAMP)
 
 bench: $(STAMP)
 	@$(BIN)/python -m benchmarks
-
-closure: $(STAMP)
-	@$(BIN)/python -m lens_assets.cli --campaign "$(or $(LENS_CAMPAIGN),demo)" closure
 
 lint: $(STAMP)
 	@$(BIN)/python -m ruff format --check .
