@@ -149,7 +149,7 @@ def cutout_features(run: AssetRun) -> Product:
     group="cutouts",
     team="imaging",
     kinds={"pandas", "parquet"},
-    inputs=("stratified_sample", "spectroscopic_catalog", "cutouts", "cutout_features"),
+    inputs=("stratified_sample", "lens_catalog", "spectroscopic_catalog", "cutouts", "cutout_features"),
     settings=("cutouts", "features", "sampling", "splits"),
     code_version="training-manifest-1",
 )
@@ -168,7 +168,9 @@ def training_manifest(run: AssetRun) -> Product:
 
     campaign = run.campaign
     sample = run.table("stratified_sample")
-    systems = manifest.evaluation_only_systems(sample, run.table("spectroscopic_catalog"))
+    systems = manifest.evaluation_only_systems(
+        sample, run.table("lens_catalog"), run.table("spectroscopic_catalog")
+    )
     training = manifest.assemble(
         sample, run.table("cutouts"), run.table("cutout_features"), systems, campaign.features
     )
@@ -217,7 +219,7 @@ def training_manifest(run: AssetRun) -> Product:
     group="cutouts",
     team="imaging",
     kinds={"pandas", "parquet"},
-    inputs=("training_manifest", "stratified_sample", "spectroscopic_catalog"),
+    inputs=("training_manifest", "stratified_sample", "lens_catalog", "spectroscopic_catalog"),
     settings=("features",),
     code_version="split-proof-1",
 )
@@ -231,7 +233,9 @@ def split_proof(run: AssetRun) -> Product:
     from lens_assets.imaging.split_proof import balance_table, split_checks
 
     manifest = run.table("training_manifest")
-    systems = evaluation_only_systems(run.table("stratified_sample"), run.table("spectroscopic_catalog"))
+    systems = evaluation_only_systems(
+        run.table("stratified_sample"), run.table("lens_catalog"), run.table("spectroscopic_catalog")
+    )
     checks = split_checks(manifest, systems, run.campaign.features.split_proof)
     failed = checks[~checks["passed"]]
     separation = checks["kind"] == "separation"

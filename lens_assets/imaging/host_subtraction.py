@@ -76,7 +76,7 @@ def _subtract_chunk(
     quantile: float,
     ring_width_px: float,
 ) -> NDArray[np.float32]:
-    count, bands, height, width = stamps.shape
+    bands, height, width = stamps.shape[1:]
     radius = flat_pixels(elliptical_radius_px(height, width, axis_ratio, angle_deg))
     position = radius / ring_width_px
     ring = np.rint(position).astype(np.int64)

@@ -143,16 +143,23 @@ def family_visibility(rows: pd.DataFrame, settings: VisibilitySettings) -> pd.Da
     return table
 
 
-def evaluation_only_systems(sample: pd.DataFrame, spectroscopic: pd.DataFrame) -> pd.DataFrame:
+def evaluation_only_systems(
+    sample: pd.DataFrame, lenses: pd.DataFrame, spectroscopic: pd.DataFrame
+) -> pd.DataFrame:
     """Return galaxy_id (null where unknown), ra and dec (degrees) of every system that is never trained on.
 
-    These are the sample's evaluation-only rows and the spectroscopic systems whose use is evaluation.
+    These are the sample's evaluation-only rows, the lens catalog's entries of that role, and the spectroscopic
+    systems of that use, whether or not the sample holds them.
     """
     flagged = sample["evaluation_only"].fillna(False).to_numpy(dtype=bool)
-    sampled = sample.loc[flagged, ["galaxy_id", "ra", "dec"]].drop_duplicates("galaxy_id")
-    listed = spectroscopic.loc[spectroscopic["use"] == "evaluation", ["ra", "dec"]]
-    together = pd.concat([sampled, listed.assign(galaxy_id=pd.Series([None] * len(listed), dtype=object).to_numpy())])
-    return together.sort_values(["ra", "dec"], kind="stable", ignore_index=True)
+    parts = [
+        sample.loc[flagged, ["galaxy_id", "ra", "dec"]].drop_duplicates("galaxy_id"),
+        lenses.loc[lenses["role"] == "evaluation_only", ["ra", "dec"]],
+        spectroscopic.loc[spectroscopic["use"] == "evaluation", ["ra", "dec"]],
+    ]
+    columns = ["galaxy_id", "ra", "dec"]
+    together = pd.concat([part.reindex(columns=columns).astype({"galaxy_id": "str"}) for part in parts])
+    return together.sort_values(["ra", "dec", "galaxy_id"], kind="stable", ignore_index=True)
 
 
 def near_any(rows: pd.DataFrame, systems: pd.DataFrame, radius_arcsec: float) -> NDArray[np.bool_]:

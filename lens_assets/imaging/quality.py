@@ -84,7 +84,8 @@ def _quality_chunk(
         beyond = np.abs(red - level) > quality.clip_sigma * sigma
     table["clip_frac_r"] = masked_mean(beyond.astype(np.float64), valid)
     core_missing = flat_pixels(missing)[:, :, core].mean(axis=2)
-    table["quality_reason"] = _quality_reason(stamps, missing, core_missing, table, quality)
+    reason = _quality_reason(stamps, missing, core_missing, table, quality)
+    table["quality_reason"] = pd.Series(reason, index=table.index, dtype="str")
     table["quality_ok"] = table["quality_reason"] == "ok"
     return table
 

@@ -89,4 +89,4 @@ def features_table(sample: pd.DataFrame, seed: int = 1) -> pd.DataFrame:
 
 def no_systems() -> pd.DataFrame:
     """Return an empty list of evaluation-only systems."""
-    return pd.DataFrame({"galaxy_id": pd.Series(dtype="str"), "ra": pd.Series(dtype=float), "dec": pd.Series(dtype=float)})
+    return pd.DataFrame({"galaxy_id": [], "ra": [], "dec": []}).astype({"galaxy_id": "str", "ra": float, "dec": float})

@@ -48,7 +48,8 @@ def arrow(training: manifest.TrainingSet) -> pa.Table:
 @pytest.mark.parametrize(("position", "name"), list(enumerate(PUBLISHED_ORDER)))
 def test_each_published_field_has_its_place_and_type(position, name):
     field = manifest_schema(["baseline"]).field(position)
-    kind = pa.string() if name in STRINGS else pa.int64() if name in INTEGERS else pa.bool_() if name in BOOLEANS else pa.float64()
+    kinds = [(STRINGS, pa.string()), (INTEGERS, pa.int64()), (BOOLEANS, pa.bool_())]
+    kind = next((kind for names, kind in kinds if name in names), pa.float64())
     assert (field.name, field.type) == (name, kind)
 
 
@@ -81,11 +82,15 @@ def test_every_sampled_galaxy_is_in_the_manifest_or_excluded_once(data):
     features.loc[poor, ["quality_ok", "quality_reason"]] = [False, "missing_r"]
     features = features[~features["galaxy_id"].isin(cutouts.loc[cutouts["status"] != "ok", "galaxy_id"])]
     sample.loc[sample["galaxy_id"].isin(sample["galaxy_id"].iloc[data.draw(picks)]), "evaluation_only"] = True
-    training = build(sample, cutouts, features, manifest.evaluation_only_systems(sample, spectroscopic()))
+    training = build(sample, cutouts, features, manifest.evaluation_only_systems(sample, lenses(), spectroscopic()))
     ids = [*training.rows["galaxy_id"], *training.excluded["galaxy_id"]]
     assert sorted(ids) == sorted(sample["galaxy_id"].unique())
     assert (training.excluded["reason"] != "").all()
     assert training.rows["cutout_path"].notna().all() and training.rows["quality_ok"].all()
+
+
+def lenses(ra=(), dec=(), role=()) -> pd.DataFrame:
+    return pd.DataFrame({"ra": np.array(ra, float), "dec": np.array(dec, float), "role": np.array(role, object)})
 
 
 def spectroscopic(ra=(), dec=(), use=()) -> pd.DataFrame:
@@ -99,7 +104,7 @@ def test_reasons_name_what_happened():
     features.loc[1, ["quality_ok", "quality_reason"]] = [False, "missing_core_r"]
     sample.loc[3, "evaluation_only"] = True  # a training cell
     sample.loc[4, "evaluation_only"] = True  # a validation cell: it stays
-    training = build(sample, cutouts, features, manifest.evaluation_only_systems(sample, spectroscopic()))
+    training = build(sample, cutouts, features, manifest.evaluation_only_systems(sample, lenses(), spectroscopic()))
     reasons = training.excluded.set_index("galaxy_id")["reason"]
     ids = sample["galaxy_id"]
     assert reasons[ids[0]] == "no_stamp:corrupt_file" and reasons[ids[1]] == "quality:missing_core_r"
@@ -136,11 +141,14 @@ def test_of_two_stamps_too_close_the_less_protected_goes():
 def test_training_stamps_near_evaluation_only_systems_go_and_others_stay():
     sample = sample_table()
     listed = spectroscopic(sample.loc[[0, 1], "ra"], sample.loc[[0, 1], "dec"], ["evaluation", "evaluation"])
-    training = build(sample, systems=manifest.evaluation_only_systems(sample, listed))
+    training = build(sample, systems=manifest.evaluation_only_systems(sample, lenses(), listed))
     gone = training.excluded[training.excluded["reason"] == "near_evaluation_only"]
     assert gone["galaxy_id"].tolist() == [sample.loc[0, "galaxy_id"]]
+    cataloged = lenses(sample.loc[[3], "ra"], sample.loc[[3], "dec"], ["evaluation_only"])
+    systems = manifest.evaluation_only_systems(sample, cataloged, spectroscopic())
+    assert build(sample, systems=systems).excluded["galaxy_id"].tolist() == [sample.loc[3, "galaxy_id"]]
     listed["use"] = "training"
-    assert len(build(sample, systems=manifest.evaluation_only_systems(sample, listed)).excluded) == 0
+    assert len(build(sample, systems=manifest.evaluation_only_systems(sample, lenses(), listed)).excluded) == 0
 
 
 def test_weights_come_from_the_primary_design_and_every_design_keeps_its_own():
