@@ -70,7 +70,7 @@ class Model:
     tests: tuple[ColumnTest, ...]
 
     def tree(self) -> exp.Expr:
-        """A fresh syntax tree."""
+        """The syntax tree; shared, so copy it before changing it."""
         return _parse(self.path, self.text)
 
     def compiled(self, parameters: Mapping[str, Parameter], dialect: str = DIALECT, *, pretty: bool = False) -> str:
@@ -108,7 +108,7 @@ class Project:
 
 @lru_cache(maxsize=4)
 def load_project(folder: Path = MODELS_FOLDER) -> Project:
-    """Parse every model of a folder; ModelError names the file of a reference that nothing satisfies, or of a cycle."""
+    """Parse every model of a folder; ModelError names a file whose reference nothing satisfies, or a cycle."""
     sources = _load_sources(folder / SOURCES_FILE)
     paths = [path for layer in LAYERS for path in sorted((folder / layer).glob("*.sql"))]
     models = {path.stem: _load_model(path) for path in paths}
@@ -134,17 +134,23 @@ def bind(tree: exp.Expr, parameters: Mapping[str, Parameter], path: Path | str =
     return tree.transform(replace)
 
 
+def inherited_descriptions(project: Project, model: str) -> dict[str, str]:
+    """Return the description of every column a model introduces or could pass on from upstream."""
+    found: dict[str, str] = {}
+    for name in project.inputs([model]):
+        found |= {column: text for column, (_, text) in project.sources[name].columns.items() if column not in found}
+    for name in project.upstream([model]):
+        found |= project.models[name].columns
+    return found
+
+
 def column_descriptions(project: Project, types: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
-    """Return the description of every column; one that a model passes on keeps that of its upstream model."""
-    found: dict[str, dict[str, str]] = {
-        name: {column: text for column, (_, text) in source.columns.items()}
-        for name, source in project.sources.items()
-    }
-    for name in types:
-        model = project.models[name]
-        inherited = {key: text for above in model.references for key, text in found.get(above, {}).items()}
-        found[name] = {column: model.columns.get(column, inherited.get(column, "")) for column in types[name]}
-    return {name: found[name] for name in types}
+    """Return the description of every column of the models; one that is passed on keeps its upstream description."""
+    found = {}
+    for name, columns in types.items():
+        texts = inherited_descriptions(project, name)
+        found[name] = {column: texts.get(column, "") for column in columns}
+    return found
 
 
 def column_lineage(
@@ -191,6 +197,7 @@ def _bound_in(node: exp.In, parameters: Mapping[str, Parameter], path: Path | st
     return exp.In(this=node.this, expressions=[exp.convert(item) for item in value])
 
 
+@lru_cache(maxsize=256)
 def _parse(path: Path, text: str) -> exp.Expr:
     try:
         trees = sqlglot.parse(text, read=DIALECT)

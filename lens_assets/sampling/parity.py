@@ -69,8 +69,8 @@ def parity_report(
     for name, keys in _SORT_KEYS.items():
         tables[name] = tables[name].sort_values(keys).reset_index(drop=True)
     order = {name: position for position, name in enumerate(CONFUSER_CLASSES)}
-    overlap = tables["parity_overlap"]
-    tables["parity_overlap"] = overlap.sort_values("class_name", key=lambda names: names.map(order)).reset_index(drop=True)
+    overlap = tables["parity_overlap"].sort_values("class_name", key=lambda names: names.map(order))
+    tables["parity_overlap"] = overlap.reset_index(drop=True)
     tables["parity_cascade"]["enabled"] = tables["parity_cascade"]["filter"].map(_enabled(settings))
     report = ParityReport(tables, pool_warnings(tables["parity_confusers"], settings))
     if report.candidates == 0:

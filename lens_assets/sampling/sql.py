@@ -49,7 +49,8 @@ def run(
 ) -> Results:
     """Run models in DuckDB over frames, Arrow tables or Parquet files, and return the targets' tables.
 
-    `sources` may hold models too, made before: then they are read and not run. Tests beside the targets and beside materialised models are run too; ModelTestError names what they found.
+    `sources` may hold models too, made before: then they are read and not run. Tests beside the targets and beside
+    materialised models are run too; ModelTestError names what they found.
     """
     config = {"threads": threads, "memory_limit": memory_limit, "preserve_insertion_order": False}
     if temporary_folder is not None:
@@ -101,9 +102,9 @@ def failed_tests(connection: duckdb.DuckDBPyConnection, project: Project, model:
     for test in project.models[model].tests:
         if test.kind == "relationships" and not _exists(connection, test.to.partition(".")[0]):
             continue
-        bad = connection.sql(_failing_rows(test).sql(DIALECT)).fetchone()
-        if bad and bad[0]:
-            failures.append(f"{test}: {bad[0]} rows fail")
+        [(bad,)] = connection.sql(_failing_rows(test).sql(DIALECT)).fetchall()
+        if bad:
+            failures.append(f"{test}: {bad} rows fail")
     return failures
 
 

@@ -30,10 +30,11 @@ class EmptySampleError(ValueError):
 
 @dataclass(frozen=True)
 class Sample:
-    """Rows of all designs, one a (design, galaxy_id); and what each stratum wanted, had and gave."""
+    """Rows of all designs, one a (design, galaxy_id); what each stratum, and for N2 each split, wanted and gave."""
 
     rows: pd.DataFrame
     strata: pd.DataFrame
+    confusers: pd.DataFrame
 
     @property
     def shortfalls(self) -> pd.DataFrame:
@@ -64,7 +65,7 @@ def draw_design(
     design: StratifiedDesign | RandomDesign,
     seed: int,
     negative_pool: pa.Table | list[str],
-    positives: pd.DataFrame,
+    positives: pd.DataFrame | pa.Table,
     split_cells: pd.DataFrame,
     pool_bins: tuple[CountBin, ...],
     temporary_folder: Path | None = None,
@@ -83,21 +84,25 @@ def draw_design(
     }
     results = run(
         load_project(),
-        ["stratified_sample", "sample_strata"],
+        ["stratified_sample", "sample_strata", "int_confuser_quotas"],
         sources,
         design_parameters(name, design, seed),
         temporary_folder=temporary_folder,
     )
     rows = results.tables["stratified_sample"].to_pandas().sort_values("galaxy_id").reset_index(drop=True)
     strata = results.tables["sample_strata"].to_pandas().sort_values(["split", "stratum"]).reset_index(drop=True)
+    confusers = results.tables["int_confuser_quotas"].to_pandas().sort_values("split").reset_index(drop=True)
+    confusers.insert(0, "design", name)
     _refuse_empty(name, design, rows)
-    return Sample(rows[list(SAMPLE_COLUMNS)], strata if isinstance(design, StratifiedDesign) else strata.iloc[:0])
+    if isinstance(design, RandomDesign):
+        strata, confusers = strata.iloc[:0], confusers.iloc[:0]
+    return Sample(rows[list(SAMPLE_COLUMNS)], strata, confusers)
 
 
 def draw_all(
     settings: SamplingSettings,
     negative_pool: pa.Table | list[str],
-    positives: pd.DataFrame,
+    positives: pd.DataFrame | pa.Table,
     split_cells: pd.DataFrame,
     pool_bins: tuple[CountBin, ...],
     temporary_folder: Path | None = None,
@@ -112,6 +117,7 @@ def draw_all(
     return Sample(
         pd.concat([sample.rows for sample in samples], ignore_index=True),
         pd.concat([sample.strata for sample in samples], ignore_index=True),
+        pd.concat([sample.confusers for sample in samples], ignore_index=True),
     )
 
 

@@ -1,0 +1,225 @@
+"""The sampling group of the lineage: splits, the negative pool, its report, and the sample of every design."""
+
+from __future__ import annotations
+
+from lens_assets.assets.framework import AssetRun, Product, lens_asset
+from lens_assets.assets.sampling_sql import SQL_MODELS, asset_name
+from lens_assets.sampling.models import Project, load_project
+
+__all__ = ["SQL_MODELS", "negative_pool", "parity_report", "split_cells", "stratified_sample"]
+
+_PARITY_MARTS = tuple(name for name in load_project().models if name.startswith("parity_"))
+_SAMPLE_MARTS = ("stratified_sample", "sample_strata")
+
+
+@lens_asset(
+    group="sampling",
+    team="sampling",
+    kinds={"healpix", "parquet"},
+    inputs=("sweep_sources",),
+    settings=("splits",),
+    code_version="split-cells-1",
+)
+def split_cells(run: AssetRun) -> Product:
+    """Split, region and fold of every HEALPix cell of the footprint: a pure function of the cell and the seed.
+
+    The footprint is the cells that hold sources. The rule is SHA-256 of "{cell}_{seed}" against the cumulative
+    fractions of train, val and test, so that every object of a cell, lens or not, is in the same split.
+    """
+    import numpy as np
+    import pandas as pd
+
+    from lens_assets.figures.survey import sky_map
+    from lens_assets.sky.healpix import pixel_centres
+    from lens_assets.sky.splits import split_table
+
+    settings = run.campaign.splits
+    keys = run.partition_keys_of("sky")
+    partition_of: dict[int, str] = {}
+    for key in run.progress(keys, "sky partitions", len(keys)):
+        cells = run.table("sweep_sources", partition=key, columns=["healpix_128", "in_margin"])
+        own = cells.loc[~cells["in_margin"], "healpix_128"].to_numpy()
+        partition_of |= dict.fromkeys(np.unique(own).tolist(), key)
+    table = split_table(
+        np.asarray(list(partition_of), dtype=np.int64),
+        nside=settings.cell_nside,
+        seed=settings.seed,
+        fractions=settings.ordered_fractions,
+        hash_nside=settings.hash_nside,
+        region_nside=settings.region_nside,
+        folds=settings.folds,
+    )
+    table["sky_partition"] = table["healpix_128"].map(partition_of)
+    ra, dec = pixel_centres(settings.cell_nside, table["healpix_128"])
+    counts = table["split"].value_counts()
+    centres = pd.DataFrame({"ra": ra, "dec": dec, "split": table["split"]})
+    return Product(
+        table=table,
+        figures={"cells": sky_map(centres, "split", f"{len(table)} split cells")},
+        tables={"folds": table.groupby(["fold", "split"]).size().rename("cells").reset_index()},
+        summary={
+            "cells": len(table),
+            "regions": int(table["region_id"].nunique()),
+            **{f"cells_{name}": int(counts.get(name, 0)) for name in settings.ordered_fractions},
+        },
+        columns={
+            "healpix_128": "HEALPix pixel, nside 128, NESTED",
+            "u": "first 32 bits of SHA-256 of cell and seed, in [0, 1)",
+            "split": "train, val or test",
+            "region_id": "touching cells within one coarse pixel, named by the smallest",
+            "fold": "fold of regions for spatial cross-validation",
+            "sky_partition": "sky partition that holds the cell",
+        },
+    )
+
+
+@lens_asset(
+    group="sampling",
+    team="sampling",
+    kinds={"duckdb", "parquet"},
+    inputs=(
+        "sweep_sources",
+        "split_cells",
+        "lens_catalog",
+        "spectroscopic_catalog",
+        "contaminant_catalog",
+        asset_name("negative_pool"),
+    ),
+    settings=("negatives",),
+    partitions="sky",
+    code_version="negative-pool-1",
+)
+def negative_pool(run: AssetRun) -> Product:
+    """Every source of a sky partition with each filter and confuser class as a flag, its pool, stratum and split.
+
+    The filters are those of the published searches, in their order; N2 are confusers by the first class that
+    matches. What goes beyond the published recipe is marked in the column `recipe`. Sources near any known lens or
+    candidate, of whatever catalog, are excluded; margin rows only serve as neighbours.
+    """
+    import pandas as pd
+
+    from lens_assets.sampling.neighbourhood import source_neighbourhood
+    from lens_assets.sampling.pool import build_negative_pool
+
+    settings = run.campaign.negatives
+    sources = run.table("sweep_sources", columns=["galaxy_id", "ra", "dec", "mag_z"])
+    lenses = [run.table(name, columns=["ra", "dec"]) for name in ("lens_catalog", "spectroscopic_catalog")]
+    neighbourhood = source_neighbourhood(
+        sources, pd.concat(lenses, ignore_index=True), run.table("contaminant_catalog"), settings
+    )
+    results = build_negative_pool(
+        run.arrow("sweep_sources"), neighbourhood, run.table("split_cells"), settings, run.scratch
+    )
+    table = results.tables["negative_pool"]
+    pools = pd.Series(table["pool"].to_pylist(), dtype=object).value_counts()
+    return Product(
+        table=table,
+        summary={
+            "sources": table.num_rows,
+            "candidates": int(pools.get("N1", 0) + pools.get("N2", 0)),
+            **{f"pool_{name.lower()}": int(pools.get(name, 0)) for name in ("N1", "N1b", "N2")},
+            "near_a_lens": int(neighbourhood["exclusion_separation_arcsec"].notna().sum()),
+            "with_similar_neighbours": int((neighbourhood["similar_neighbours"] > 0).sum()),
+            "curated_contaminants": int(neighbourhood["contaminant_category"].notna().sum()),
+        },
+        columns=_descriptions(load_project(), "negative_pool"),
+    )
+
+
+@lens_asset(
+    group="sampling",
+    team="sampling",
+    kinds={"duckdb", "parquet"},
+    inputs=("negative_pool", *map(asset_name, _PARITY_MARTS)),
+    settings=("negatives",),
+    code_version="parity-report-1",
+)
+def parity_report(run: AssetRun) -> Product:
+    """What each filter removes, alone and in order; per-band failures; counts per stratum, pool and split.
+
+    Says of every row and class whether it is the published recipe or an extension, shows how the confuser classes
+    overlap, and warns where the composition of N2 leaves its limits.
+    """
+    from lens_assets.figures.sampling import cascade_figure, confuser_figure
+    from lens_assets.sampling.parity import parity_report as count
+    from lens_assets.sampling.parity import report_markdown
+
+    report = count(run.parquet_paths("negative_pool"), run.campaign.negatives, run.scratch)
+    cascade, confusers = report.tables["parity_cascade"], report.tables["parity_confusers"]
+    for statement in report.warnings["statement"]:
+        run.log.warning("composition of N2: %s", statement)
+    published = confusers[confusers["recipe"] == "published"]
+    return Product(
+        table=cascade,
+        tables={name: table for name, table in report.tables.items() if name != "parity_cascade"}
+        | {"warnings": report.warnings},
+        figures={
+            "cascade": cascade_figure(cascade),
+            "confusers": confuser_figure(confusers, report.tables["parity_overlap"]),
+        },
+        summary={
+            "sources": int(cascade["rows_in"].max()),
+            "candidates": report.candidates,
+            "published_n2_rate": float(published["share_of_candidates"].sum()),
+            "n2_rate": float(confusers["share_of_candidates"].sum()),
+            "warnings": len(report.warnings),
+        },
+        columns={**_descriptions(load_project(), "parity_cascade"), "enabled": "the campaign uses the filter"},
+        markdown=report_markdown(report),
+    )
+
+
+@lens_asset(
+    group="sampling",
+    team="sampling",
+    kinds={"duckdb", "parquet"},
+    inputs=("negative_pool", "positives", "split_cells", *map(asset_name, _SAMPLE_MARTS)),
+    settings=("sampling", "negatives"),
+    code_version="stratified-sample-1",
+)
+def stratified_sample(run: AssetRun) -> Product:
+    """The sample of every design: its lenses, and the negatives with the smallest hash in each stratum and split.
+
+    A larger target only adds rows, and no row depends on the order or partitioning of its inputs. What a stratum
+    lacks is drawn from the neighbouring exposure bin of the same type, and what is still lacking is in the tables
+    `strata` and `shortfalls`. Stamps are cut for the union of the designs.
+    """
+    from lens_assets.figures.sampling import strata_figure
+    from lens_assets.sampling.stratified import draw_all
+
+    settings = run.campaign.sampling
+    sample = draw_all(
+        settings,
+        run.parquet_paths("negative_pool"),
+        run.arrow("positives"),
+        run.table("split_cells"),
+        run.campaign.negatives.nobs_z_bins,
+        run.scratch,
+    )
+    rows, shortfalls = sample.rows, sample.shortfalls
+    for line in shortfalls[shortfalls["shortfall_n1"] > 0].itertuples():
+        run.log.warning(
+            "design %s, %s, stratum %s: %d N1 wanted, %d short", line.design, line.split, line.stratum,
+            line.target_n1, line.shortfall_n1,
+        )  # fmt: skip
+    counts = rows.groupby(["design", "split", "tier"], dropna=False).size().rename("rows").reset_index()
+    return Product(
+        table=rows,
+        tables={"counts": counts, "strata": sample.strata, "confusers": sample.confusers, "shortfalls": shortfalls},
+        figures={f"strata_{name}": strata_figure(sample.strata, name) for name in sample.strata["design"].unique()},
+        summary={
+            "rows": len(rows),
+            "galaxies": int(rows["galaxy_id"].nunique()),
+            "lenses": int(rows.loc[rows["label"] == 1, "galaxy_id"].nunique()),
+            "strata_short": int((shortfalls["shortfall_n1"] > 0).sum()),
+            **{f"rows_{name}": int(count) for name, count in rows["design"].value_counts().items()},
+        },
+        columns=_descriptions(load_project(), "stratified_sample"),
+    )
+
+
+def _descriptions(project: Project, model: str) -> dict[str, str]:
+    """Return the documented columns of a model and of everything above it."""
+    from lens_assets.sampling.models import inherited_descriptions
+
+    return inherited_descriptions(project, model)

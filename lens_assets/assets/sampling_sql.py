@@ -1,0 +1,97 @@
+"""The SQL models as assets, one a file: what each says once the campaign's thresholds are in it, and what it reads.
+
+Staging and intermediate models are views: their rows are made where a mart runs, and are not stored a second time.
+The asset of a model therefore holds its definition: compiled SQL, columns, and where each column comes from. A mart
+depends on the definition it runs, so that an edited model makes exactly the tables stale that it makes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lens_assets.assets.framework import AssetRun, LensAsset, Product, lens_asset
+from lens_assets.sampling.models import Model, Project, load_project
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lens_assets.campaign.campaign import Campaign
+    from lens_assets.sampling.models import Parameter
+
+BASELINE = "baseline"
+
+
+def asset_name(model: str) -> str:
+    """Return the asset key of a model."""
+    return f"sql/{model}"
+
+
+def campaign_parameters(campaign: Campaign) -> Mapping[str, Parameter]:
+    """Return the parameters of every model: of the negatives settings and of the baseline design."""
+    from lens_assets.sampling.pool import pool_parameters
+    from lens_assets.sampling.stratified import design_parameters
+
+    sampling = campaign.sampling
+    design = design_parameters(BASELINE, sampling.designs[BASELINE], sampling.seed)
+    return {**pool_parameters(campaign.negatives), **design}
+
+
+def _definition(project: Project, model: Model) -> LensAsset:
+    chain = [project.models[name] for name in project.upstream([model.name])]
+
+    def define(run: AssetRun) -> Product:
+        return _definition_product(project, model, campaign_parameters(run.campaign))
+
+    define.__doc__ = f"{model.description}\n\nDefinition of the {model.layer} model {model.path.name}."
+    return lens_asset(
+        name=asset_name(model.name),
+        group="sql",
+        team="sampling",
+        kinds={"sql", "duckdb"},
+        inputs=[asset_name(name) for name in model.references if name in project.models],
+        settings=sorted({stage for above in chain for stage in above.settings}),
+        code_version="sql-model-1",
+    )(define)
+
+
+def _definition_product(project: Project, model: Model, parameters: Mapping[str, Parameter]) -> Product:
+    import hashlib
+
+    import pandas as pd
+
+    from lens_assets.sampling.models import column_descriptions, column_lineage
+    from lens_assets.sampling.sql import column_types
+
+    types = column_types(project, parameters, [model.name])
+    reads = column_lineage(project, parameters, model.name, types)
+    described = column_descriptions(project, types)[model.name]
+    chain = "\n".join(project.models[name].compiled(parameters) for name in project.upstream([model.name]))
+    columns = types[model.name]
+    table = pd.DataFrame(
+        {
+            "column": list(columns),
+            "type": list(columns.values()),
+            "reads": [", ".join(f"{name}.{column}" for name, column in reads[key]) for key in columns],
+        }
+    )
+    compiled = model.compiled(parameters, pretty=True)
+    return Product(
+        table=table,
+        tables={"descriptions": pd.DataFrame({"column": list(described), "description": list(described.values())})},
+        files={
+            "model.sql": compiled.encode(),
+            "spark.sql": model.compiled(parameters, "spark", pretty=True).encode(),
+            "chain.sha256": hashlib.sha256(chain.encode()).hexdigest().encode(),
+        },
+        summary={"layer": model.layer, "columns": len(columns), "stored_as_table": model.materialised},
+        columns={
+            "column": "column of the model",
+            "type": "DuckDB type",
+            "reads": "columns it is computed from, one step up",
+        },
+        markdown=f"{model.description}\n\n```sql\n{compiled}\n```",
+    )
+
+
+_PROJECT = load_project()
+SQL_MODELS: tuple[LensAsset, ...] = tuple(_definition(_PROJECT, model) for model in _PROJECT.models.values())
