@@ -370,7 +370,7 @@ def _closure_evidence(run: AssetRun, audit: str) -> list[dict[str, object]]:
 
 
 def _realism_of_full_run(run: AssetRun) -> pd.DataFrame:
-    """Run the battery of observables again: a subsample of the full run against the same anchors and untouched hosts."""
+    """Run the battery again: a subsample of the full run against the same anchors and against untouched hosts."""
     from lens_assets.imaging.stamps import stamp_path
     from lens_assets.lensing.plan import HOST_COLUMNS
     from lens_assets.realism.battery import run_battery

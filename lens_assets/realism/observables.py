@@ -126,7 +126,7 @@ def _measure_chunk(
     columns["host_g_minus_r"] = _host_colour(parts)
     frame = pd.DataFrame(columns)
     described = [name for name in ARC_COLUMNS if name != "arc_snr"]
-    frame[described] = frame[described].where(pixels[:, None] > 0)
+    frame.loc[pixels == 0, described] = np.nan
     return frame.assign(arc_pixels=pixels.astype(np.float64))
 
 

@@ -169,9 +169,10 @@ def model_card(
         "sf.completeness(theta_e_arcsec=1.5, psf_fwhm_arcsec=1.3, depth_mag=24.5)",
         "```",
         "",
-        f"`{LOADER_FILE}` needs numpy, pandas and pyarrow. Files: `{loader.GRID_FILE}` (one row a detector, threshold "
-        f"and cell), `{loader.INJECTIONS_FILE}` (every injection, with draw density and both scores), "
-        f"`marginals.parquet`, `floor.parquet`, `{FITS_FILE}` (HDUs GRID, MARGINALS, FLOOR; units in TUNIT), `{loader.METADATA_FILE}`.",
+        f"`{LOADER_FILE}` needs numpy, pandas and pyarrow. Files: `{loader.GRID_FILE}` "
+        f"(one row a detector, threshold and cell), `{loader.INJECTIONS_FILE}` (every injection, with draw density "
+        f"and both scores), `marginals.parquet`, `floor.parquet`, `{FITS_FILE}` (HDUs GRID, MARGINALS, FLOOR; units "
+        f"in TUNIT), `{loader.METADATA_FILE}`.",
         "",
         "## Limits",
         "",

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from functools import lru_cache
 
 import healpy
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial import cKDTree
 
 CELL_NSIDE = 128
 """Resolution of the cells that carry a split."""
 
 COARSE_NSIDE = 64
+
+_FINE_NSIDE = 512
 
 IntArray = NDArray[np.int64]
 
@@ -98,30 +101,37 @@ def within_margin(
 def _close_to_pixel(
     nside: int, pixel: int, ra: NDArray[np.float64], dec: NDArray[np.float64], margin_arcsec: float
 ) -> NDArray[np.bool_]:
-    """Return True in the fine cells that the margin can reach: a cover of the disc-grown pixel."""
-    fine = CELL_NSIDE * 4
-    cell_radius_arcsec = np.degrees(healpy.max_pixrad(fine)) * 3600.0
-    boundary = healpy.boundaries(nside, pixel, step=max(1, fine // nside) * 2, nest=True).T
+    """Return True in the fine cells that the margin can reach: a cover of the edge of the pixel."""
+    return np.isin(pixel_of(_FINE_NSIDE, ra, dec), _cells_near_edge(nside, pixel, margin_arcsec))
+
+
+@lru_cache(maxsize=8)
+def _cells_near_edge(nside: int, pixel: int, margin_arcsec: float) -> IntArray:
+    cell_radius_arcsec = np.degrees(healpy.max_pixrad(_FINE_NSIDE)) * 3600.0
+    edge = healpy.boundaries(nside, pixel, step=max(1, _FINE_NSIDE // nside) * 2, nest=True).T
     radius = np.radians((margin_arcsec + 2.0 * cell_radius_arcsec) / 3600.0)
-    cover = np.unique(
-        np.concatenate([healpy.query_disc(fine, point, radius, nest=True, inclusive=True) for point in boundary])
+    return np.unique(
+        np.concatenate([healpy.query_disc(_FINE_NSIDE, point, radius, nest=True, inclusive=True) for point in edge])
     )
-    return np.isin(pixel_of(fine, ra, dec), cover)
 
 
 def _distance_to_boundary(
     nside: int, pixel: int, ra: NDArray[np.float64], dec: NDArray[np.float64], margin_arcsec: float
 ) -> NDArray[np.float64]:
     """Return the chord to the nearest boundary segment of the pixel, for points near it."""
-    from scipy.spatial import cKDTree
+    edge, tree = _edge_points(nside, pixel, margin_arcsec)
+    points = unit_vectors(ra, dec)
+    _, nearest = tree.query(points)
+    before, here, after = (edge[(nearest + shift) % len(edge)] for shift in (-1, 0, 1))
+    return np.minimum(_to_segment(points, before, here), _to_segment(points, here, after))
 
+
+@lru_cache(maxsize=8)
+def _edge_points(nside: int, pixel: int, margin_arcsec: float) -> tuple[NDArray[np.float64], cKDTree]:
     side_arcsec = np.degrees(healpy.nside2resol(nside)) * 3600.0
     steps = int(np.ceil(side_arcsec / max(margin_arcsec, 10.0))) * 2
-    boundary = healpy.boundaries(nside, pixel, step=steps, nest=True).T
-    points = unit_vectors(ra, dec)
-    _, nearest = cKDTree(boundary).query(points)
-    before, here, after = (boundary[(nearest + shift) % len(boundary)] for shift in (-1, 0, 1))
-    return np.minimum(_to_segment(points, before, here), _to_segment(points, here, after))
+    edge = healpy.boundaries(nside, pixel, step=steps, nest=True).T
+    return edge, cKDTree(edge)
 
 
 def _to_segment(
@@ -137,13 +147,6 @@ def unit_vectors(ra_deg: ArrayLike, dec_deg: ArrayLike) -> NDArray[np.float64]:
     """Return Cartesian unit vectors, shape (N, 3), of positions in degrees."""
     ra, dec = np.radians(np.asarray(ra_deg, np.float64)), np.radians(np.asarray(dec_deg, np.float64))
     return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
-
-
-def box_touches_pixel(
-    nside: int, pixel: int, ra1: float, ra2: float, dec1: float, dec2: float, margin_arcsec: float = 0.0
-) -> bool:
-    """Return whether a box of RA and Dec (half open, RA may wrap: ra1 > ra2) reaches a pixel or its margin."""
-    return bool(len(pixels_of_box(nside, ra1, ra2, dec1, dec2, margin_arcsec).intersection({pixel})))
 
 
 def pixels_of_box(
@@ -166,11 +169,3 @@ def pixels_of_box(
     grid_ra, grid_dec = np.meshgrid(np.mod(ra, 360.0), dec)
     found = healpy.ang2pix(nside, grid_ra.ravel(), grid_dec.ravel(), nest=True, lonlat=True)
     return frozenset(int(value) for value in np.unique(found))
-
-
-def pixels_touched_by(nside: int, boxes: Sequence[tuple[float, float, float, float]]) -> tuple[int, ...]:
-    """Return the sorted NESTED pixels that any of the boxes (ra1, ra2, dec1, dec2) touches."""
-    touched: set[int] = set()
-    for box in boxes:
-        touched |= pixels_of_box(nside, *box)
-    return tuple(sorted(touched))

@@ -53,17 +53,15 @@ def read_viewer_cutout(path: Path, size: int, max_zero_fraction: float) -> Impor
         raise CutoutRefusedError(path, "wrong_bands", detail)
     if cube.shape != (len(BANDS), size, size):
         raise CutoutRefusedError(path, "wrong_shape", f"shape {cube.shape}, expected {(len(BANDS), size, size)}")
-    scale = _pixel_scale_arcsec(path, header)
-    if abs(scale / PIXEL_SCALE_ARCSEC - 1.0) > PIXEL_SCALE_TOLERANCE:
-        detail = f"pixels of {scale:.4f} arcsec, expected {PIXEL_SCALE_ARCSEC}"
-        raise CutoutRefusedError(path, "wrong_pixel_scale", detail)
     metadata = {
         "survey": str(header.get("SURVEY", "")).strip(),
         "version": str(header.get("VERSION", "")).strip(),
         "ra": float(header["CRVAL1"]),
         "dec": float(header["CRVAL2"]),
     }
-    return _accepted(path, cube, metadata, max_zero_fraction)
+    accepted = _accepted(path, cube, metadata, max_zero_fraction)
+    _require_pixel_scale(path, _pixel_scale_arcsec(path, header))
+    return accepted
 
 
 def read_npz_cutout(path: Path, size: int, max_zero_fraction: float) -> ImportedCutout:
@@ -85,10 +83,7 @@ def read_npz_cutout(path: Path, size: int, max_zero_fraction: float) -> Imported
     bands = metadata.get("bands_requested", "grz")
     if bands != "".join(BANDS):
         raise CutoutRefusedError(path, "wrong_bands", f"bands_requested is {bands!r}, expected 'grz'")
-    scale = float(metadata.get("pixel_scale", PIXEL_SCALE_ARCSEC))
-    if abs(scale / PIXEL_SCALE_ARCSEC - 1.0) > PIXEL_SCALE_TOLERANCE:
-        detail = f"pixels of {scale} arcsec, expected {PIXEL_SCALE_ARCSEC}"
-        raise CutoutRefusedError(path, "wrong_pixel_scale", detail)
+    _require_pixel_scale(path, float(metadata.get("pixel_scale", PIXEL_SCALE_ARCSEC)))
     return _accepted(path, np.moveaxis(pixels, -1, 0), metadata, max_zero_fraction)
 
 
@@ -121,6 +116,12 @@ def _pixel_scale_arcsec(path: Path, header: dict[str, Any]) -> float:
     except KeyError as error:
         raise CutoutRefusedError(path, "no_wcs", f"lacks {error.args[0]}; expected a CD matrix") from error
     return float(np.sqrt(abs(np.linalg.det(matrix))) * 3600.0)
+
+
+def _require_pixel_scale(path: Path, scale_arcsec: float) -> None:
+    if abs(scale_arcsec / PIXEL_SCALE_ARCSEC - 1.0) > PIXEL_SCALE_TOLERANCE:
+        detail = f"pixels of {scale_arcsec:.4f} arcsec, expected {PIXEL_SCALE_ARCSEC}"
+        raise CutoutRefusedError(path, "wrong_pixel_scale", detail)
 
 
 def _accepted(path: Path, cube: NDArray, metadata: dict[str, Any], max_zero_fraction: float) -> ImportedCutout:

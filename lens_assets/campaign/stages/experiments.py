@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from lens_assets.campaign.base import Settings, setting
-from lens_assets.imaging.preprocessing import PreprocessingSettings
+from lens_assets.campaign.preprocessing import PreprocessingSettings
 
 Family = Literal["bottleneck_resnet", "resnet18", "efficientnet_v2_s"]
 

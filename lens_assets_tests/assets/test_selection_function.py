@@ -1,0 +1,230 @@
+"""The selection-function assets: each moves with its inputs as the science says."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lens_assets.assets import selection_function as assets
+from lens_assets.assets.framework import NoGo
+from lens_assets.campaign.campaign import Campaign, load_campaign
+from lens_assets.lake.lake import Lake
+from lens_assets.survey.coadds import BrickStamps
+from lens_assets_tests.assets.selection_inputs import (
+    CONDITION,
+    PIXELS,
+    THRESHOLDS,
+    ArcDetector,
+    arc_detector,
+    fill_injections,
+    verdict_bytes,
+)
+from lens_assets_tests.support import run_asset, store
+
+__all__ = ["arc_detector"]
+
+
+@pytest.fixture(scope="module")
+def campaign() -> Campaign:
+    return load_campaign("demo")
+
+
+@pytest.fixture
+def lake(tmp_path, campaign) -> Lake:
+    return Lake(str(tmp_path / "lake"), campaign.name)
+
+
+@pytest.fixture
+def truth(lake, campaign, tmp_path) -> pd.DataFrame:
+    return fill_injections(lake, campaign, tmp_path)
+
+
+def _completeness(lake: Lake, campaign: Campaign, name: str = "baseline") -> pd.DataFrame:
+    product = run_asset(assets.completeness_table, campaign, partition=name, lake=lake)
+    return product.table
+
+
+def test_completeness_counts_what_the_detector_finds(lake, campaign, truth):
+    product = run_asset(assets.completeness_table, campaign, partition="baseline", lake=lake)
+    table = product.table
+    scores = lake.table("injection_scores", "baseline")
+    assert len(table) == 2 * 90
+    assert table.groupby("threshold")["n"].sum().tolist() == [len(truth)] * 2
+    found = int((scores["injected_score"] >= 0.5).sum())
+    assert 0 < found < len(truth)
+    assert table.groupby("threshold")["k"].sum().tolist() == [found] * 2
+    assert (table.loc[table["n"] > 0, "condition"] == CONDITION).all()
+    assert set(product.tables) == {"marginals", "floor"}
+    assert product.summary["trials"] == len(truth)
+    assert np.isnan(product.summary["reference_completeness"])
+
+
+def test_a_more_sensitive_detector_is_more_complete(lake, campaign, truth):
+    before = _completeness(lake, campaign)["k"].sum()
+    scores = lake.table("injection_scores", "baseline")
+    store(lake, "injection_scores", scores.assign(injected_score=0.99), "baseline")
+    assert _completeness(lake, campaign)["k"].sum() == 2 * len(truth) > before
+    store(lake, "injection_scores", scores.assign(host_score=0.99), "baseline")
+    table = _completeness(lake, campaign)
+    assert table["k"].sum() == 0
+    assert table["n_host_only"].sum() == 2 * len(truth)
+
+
+def test_sensitivity_follows_the_light_of_the_arcs(lake, campaign, truth, arc_detector):
+    report = run_asset(assets.sensitivity_report, campaign, lake=lake).table
+    variants = [variant.name for variant in campaign.selection_function.sensitivity.variants]
+    assert report["variant"].tolist() == variants * 2
+    shift = report.loc[report["detector"] == "baseline"].set_index("variant")["shift"]
+    assert shift["brighter"] > 0.02
+    assert shift["fainter"] < -0.02
+    assert abs(shift["low_gain"]) < shift["brighter"]
+    assert (report["baseline_completeness"].nunique()) == 1
+
+
+def _truth_sky(lake: Lake, campaign: Campaign, count: int) -> pd.DataFrame:
+    rng = np.random.default_rng(4)
+    theta = rng.uniform(0.4, 2.8, count)
+    sky = pd.DataFrame(
+        {
+            "object_id": [f"b-{k}" for k in range(count)], "kind": "lens", "galaxy_id": [f"1_1_{k}" for k in range(count)],
+            "ra": 10.0, "dec": np.arange(count) * 0.001, "theta_e_arcsec": theta, "arc_flux_r": rng.uniform(0.5, 8.0, count),
+            "flux_r": 25.0,
+        }
+    )  # fmt: skip
+    sources = pd.DataFrame(
+        {
+            "galaxy_id": sky["galaxy_id"], "in_margin": False, "brickname": "0001p000",
+            "healpix_128": [k % 2 for k in range(count)], "type": "SER", "mag_z": 18.0, "psfsize_r": 1.4,
+            "psfdepth_r_mag": 24.5,
+        }
+    )  # fmt: skip
+    for key in campaign.survey.sky_partitions:
+        store(lake, "sweep_sources", sources if key == "hp04-000" else sources.iloc[:0], key)
+    store(lake, "simulated_truth", sky)
+    store(lake, "split_cells", pd.DataFrame({"healpix_128": [0, 1], "split": ["test", "train"]}))
+    store(lake, "simulated_survey", None, files={"x": b"x"})
+    return sky
+
+
+def _cutter(sky: pd.DataFrame, share: float):
+    """Return a cutter whose stamps hold `share` of each lens's arc flux in the annulus."""
+    axis = np.arange(PIXELS) - PIXELS // 2
+    radius = np.hypot(axis[:, None], axis[None, :])
+    ring = (radius >= 4) & (radius < 16)
+
+    def cut(files, brick, ra, dec, size):
+        flux = sky.set_index("dec")["arc_flux_r"].loc[np.asarray(dec)].to_numpy()
+        stamps = np.zeros((len(flux), 3, PIXELS, PIXELS), np.float32)
+        stamps[:, 1][:, ring] = (share * flux / ring.sum())[:, None]
+        empty = np.zeros(len(flux))
+        return BrickStamps(
+            stamps, empty, empty, empty, empty, empty, np.full(len(flux), "ok", object), empty, empty, empty
+        )
+
+    return cut
+
+
+def test_closure_compares_only_unseen_lenses_and_sees_a_detector_that_finds_none(
+    lake, campaign, tmp_path, arc_detector, monkeypatch
+):
+    truth = fill_injections(lake, campaign, tmp_path, count=400)
+    sky = _truth_sky(lake, campaign, 240)
+    monkeypatch.setattr("lens_assets.survey.coadds.read_stamps_from_brick", _cutter(sky, 0.8))
+    product = run_asset(assets.closure_report, campaign, lake=lake)
+    funnel = product.tables["funnel"].set_index("step")["lenses"]
+    assert funnel["true lenses"] == 240
+    assert funnel["in the test split"] == 120
+    fair = product.table.set_index(["detector", "threshold"]).loc[("baseline", "fpr_0.01")]
+    assert fair["n_lenses"] + fair["n_unmatched"] <= 120
+    assert fair["n_lenses"] > 60
+    assert abs(fair["bias"]) < 0.25
+    monkeypatch.setattr("lens_assets.survey.coadds.read_stamps_from_brick", _cutter(sky, 0.0))
+    blind = run_asset(assets.closure_report, campaign, lake=lake).table.iloc[0]
+    assert blind["true_recall"] == 0.0
+    assert blind["bias"] > 0.3
+    assert blind["verdict"] == "FAIL"
+    assert len(truth) == 400
+
+
+@pytest.fixture
+def judged(lake, campaign, truth, monkeypatch) -> Lake:
+    """A lake with everything the release gate reads, all of it good."""
+    battery = pd.DataFrame({"observable": ["arc_snr"], "verdict": ["PASS"], "gates": [True]})
+    monkeypatch.setattr(assets, "_realism_of_full_run", lambda run: battery)
+    loose = campaign.selection_function.intervals
+    for name in campaign.evaluation.detectors:
+        table = _completeness(lake, campaign, name)
+        table["supported"] = table["n"] >= 2
+        store(lake, "completeness_table", table, name)
+        side = run_asset(assets.completeness_table, campaign, partition=name, lake=lake).tables
+        store(lake, "completeness_table", table, name, tables=side)
+    stable = pd.DataFrame(
+        {"detector": "baseline", "variant": ["redder"], "shift": [0.01], "shift_lower_95": [0.0],
+         "shift_upper_95": [0.02], "maximum_shift": [0.1], "verdict": ["STABLE"]}
+    )  # fmt: skip
+    closed = pd.DataFrame(
+        {"detector": ["baseline"], "threshold": ["fpr_0.01"], "bias": [0.01], "standard_error": [0.03],
+         "verdict": ["PASS"], "reason": ["bias +0.010 +- 0.030"]}
+    )  # fmt: skip
+    store(lake, "sensitivity_report", stable)
+    store(lake, "closure_report", closed)
+    store(lake, "split_proof", pd.DataFrame({"check": ["ids"], "kind": ["separation"], "passed": [True]}))
+    top = pd.DataFrame({"maskbits": [0], "zero_fraction": [0.0]})
+    store(lake, "false_positive_taxonomy", top, tables={"top_of_list": top})
+    store(lake, "realism_gate", None, files={"verdict.json": verdict_bytes("realism_gate", "GO")})
+    assert loose.minimum_trials > 2
+    return lake
+
+
+def _release(lake: Lake, campaign: Campaign):
+    return run_asset(assets.release_gate, campaign, lake=lake)
+
+
+def test_the_release_gate_opens_on_good_evidence(judged, campaign):
+    product = _release(judged, campaign)
+    assert product.summary["decision"] == "GO"
+    assert json.loads(product.files["verdict.json"])["decision"] == "GO"
+
+
+@pytest.mark.parametrize(
+    ("asset", "change", "named"),
+    [
+        ("closure_report", {"verdict": "FAIL"}, "completeness closes"),
+        ("split_proof", {"passed": False}, "splits are disjoint"),
+        ("sensitivity_report", {"verdict": "UNSTABLE"}, "stable under redder"),
+    ],
+)
+def test_the_release_gate_raises_with_its_verdict_stored(judged, campaign, asset, change, named):
+    store(judged, asset, judged.table(asset).assign(**change))
+    with pytest.raises(NoGo, match=named) as refusal:
+        _release(judged, campaign)
+    verdict = json.loads(refusal.value.product.files["verdict.json"])
+    assert verdict["decision"] == "NO-GO"
+    assert named in verdict["reasons"][0]
+
+
+def test_the_product_is_a_release_that_loads_and_states_its_verdicts(judged, campaign, tmp_path, capsys):
+    from lens_assets.selection.loader import load
+
+    store(judged, "release_gate", None, files={"verdict.json": verdict_bytes("release_gate", "GO")})
+    product = run_asset(assets.selection_function_product, campaign, lake=judged)
+    names = {name.removeprefix("release/") for name in product.files}
+    assert names == {
+        "grid.parquet", "injections.parquet", "marginals.parquet", "floor.parquet", "grid.fits", "release.json",
+        "model_card.md", "CITATION.cff", "selection_function.py",
+    }  # fmt: skip
+    for name, content in product.files.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+    sf = load(tmp_path / "release")
+    assert "release_gate: GO. GO." in capsys.readouterr().out
+    assert sf.detectors == ["baseline", "ensemble"]
+    cell = sf.grid.loc[sf.grid["supported"] & (sf.grid["threshold"] == "fpr_0.01")].iloc[0]
+    answer = sf.completeness(**{axis: cell[axis] for axis in ("theta_e_arcsec", "psf_fwhm_arcsec", "depth_mag")})
+    assert float(answer.value) == pytest.approx(cell["posterior_mean"])
+    assert len(sf.injections) == 2 * 60
+    assert campaign.injection.hosts.population in product.markdown
+    assert THRESHOLDS["name"].tolist() == sf.thresholds
+    assert ArcDetector.name == "arc"
