@@ -44,10 +44,14 @@ def test_every_real_brick_name_is_a_brick_of_the_grid():
     names = table[next(name for name in table.columns if "brickname" in name.lower())].astype(str)
     assert len(names) == 319_078
     # A name cuts the centre off to 0.1 deg: the brick is the one of its row whose cut-off centre is the name.
+    names = names.to_numpy(dtype=object)
     approximate = np.array([parse_brick_name(name) for name in names])
-    row = np.round(np.sign(approximate[:, 1]) * np.ceil(np.abs(approximate[:, 1]) / 0.25 - 1e-6) * 0.25, 2)
-    grid = [bricks_of_positions(approximate[:, 0] + shift, row)["brickname"].to_numpy() for shift in (0.0, 0.1, -0.1, 0.2)]
-    assert np.logical_or.reduce([found == names.to_numpy() for found in grid]).all()
+    row = np.sign(approximate[:, 1]) * np.ceil(np.abs(approximate[:, 1]) / 0.25 - 1e-6) * 0.25
+    for shift in (0.0, 0.1, -0.1, 0.2):
+        found = bricks_of_positions(approximate[:, 0] + shift, row)["brickname"].to_numpy(dtype=object)
+        unknown = found != names
+        names, approximate, row = names[unknown], approximate[unknown], row[unknown]
+    assert not len(names)
 
 
 @given(st.floats(0, 359.9999), st.floats(-89.8, 89.8))

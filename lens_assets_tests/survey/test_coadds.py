@@ -187,12 +187,17 @@ def test_real_coadds_give_the_pixels_of_the_file_and_name_what_is_missing(tmp_pa
             tmp_path / files.coadd_path(brick, "nexp", band), tmp_path / files.coadd_path(brick, "psfsize", band)
         )
     shutil.copy(tmp_path / files.coadd_path(brick, "nexp", "g"), tmp_path / files.coadd_path(brick, "maskbits"))
-    path = tmp_path / files.coadd_path(brick, "image", "z")
+    path = tmp_path / files.coadd_path(brick, "image", "g")
     image, header = fitsio.read(str(path), ext=1), fits.getheader(path, 1)
-    rows, columns = np.nonzero(image[200:3400, 200:3400])
-    y, x = rows[len(rows) // 2] + 200, columns[len(rows) // 2] + 200
-    ra, dec = WCS(header).all_pix2world([x], [y], 0)
+    y, x = 900, int(np.flatnonzero(image[900])[-1])  # at the edge of the coverage
+    ra, dec = WCS(header).all_pix2world([x, 400], [y, 900], 0)
     result = read_stamps_from_brick(files, brick, ra, dec, 101)
-    assert result.status.tolist() == ["ok"]
-    np.testing.assert_array_equal(result.stamps[0, 2], image[y - 50 : y + 51, x - 50 : x + 51])
-    assert 0.0 < result.zero_fraction[0, 2] <= 1.0 or (image[y - 50 : y + 51, x - 50 : x + 51] != 0).all()
+    assert result.status.tolist() == ["ok", "ok"]
+    np.testing.assert_array_equal(result.stamps[0, 0], image[y - 50 : y + 51, x - 50 : x + 51])
+    np.testing.assert_array_equal(result.stamps[1, 0], image[850:951, 350:451])
+    assert 0.2 < result.zero_fraction[0, 0] < 0.8
+    assert result.zero_fraction[1, 0] < 0.2
+    assert result.zero_fraction[1, 2] == 1.0  # z has no data there: exact zeros, not NaN
+    assert 1e-3 < result.sky_sigma[1, 0] < 1e-1
+    assert np.isnan(result.sky_sigma[1, 2])
+    assert result.nexp[1, 0] >= 1

@@ -1,0 +1,209 @@
+"""The sample in SQL against the same rules written in Python, and what must hold of any sample."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lens_assets.campaign.stages.sampling import RandomDesign, StratifiedDesign
+from lens_assets.sampling.pool import build_negative_pool
+from lens_assets.sampling.stratified import SAMPLE_COLUMNS, EmptySampleError, Sample, draw_all, draw_design
+from lens_assets_tests.sampling import reference, synthetic
+
+SEED = 42
+
+
+@pytest.fixture(scope="module")
+def world() -> dict[str, pd.DataFrame]:
+    """A pool of a few thousand rows, lenses and cells."""
+    return make_world(3000, 1)
+
+
+def make_world(count: int, seed: int) -> dict[str, pd.DataFrame]:
+    """Return sources, cells, positives and the pool of synthetic rows."""
+    sources = synthetic.sources(count, seed, clean=True)
+    cells = synthetic.cells_of(sources)
+    around = synthetic.neighbourhood(sources, seed).assign(contaminant_category=None)
+    table = pa.Table.from_pandas(sources, preserve_index=False)
+    results = build_negative_pool(table, around, cells, synthetic.negatives_settings())
+    lenses = synthetic.positives(sources, 60, cells)
+    return {"pool": results.tables["negative_pool"].to_pandas(), "cells": cells, "positives": lenses}
+
+
+def baseline(**changes: object) -> StratifiedDesign:
+    """The demo's baseline with some settings replaced."""
+    design = synthetic.sampling_settings().designs["baseline"]
+    assert isinstance(design, StratifiedDesign)
+    return StratifiedDesign.model_validate({**design.model_dump(), **changes})
+
+
+def draw(world: dict[str, pd.DataFrame], design: StratifiedDesign | RandomDesign, **replaced: pd.DataFrame) -> Sample:
+    """Draw one design."""
+    there = {**world, **replaced}
+    pool = pa.Table.from_pandas(there["pool"], preserve_index=False)
+    bins = synthetic.negatives_settings().nobs_z_bins
+    return draw_design("baseline", design, SEED, pool, there["positives"], there["cells"], bins)
+
+
+def ids(sample: Sample, label: int = 0) -> set[str]:
+    """Return the ids of one label."""
+    return set(sample.rows.loc[sample.rows["label"] == label, "galaxy_id"])
+
+
+@settings(max_examples=5, deadline=None)
+@given(seed=st.integers(0, 1000), ratio=st.sampled_from([1.0, 3.5, 8.0, 40.0]), share=st.sampled_from([0.0, 0.15, 0.4]))
+def test_draw_matches_python(seed: int, ratio: float, share: float) -> None:
+    world = make_world(700, seed)
+    design = baseline(negatives_per_positive=ratio, n2_fraction=share)
+    sample = draw(world, design)
+    lenses = sample.rows[sample.rows["label"] == 1]
+    expected, shortfalls = reference.draw(world["pool"], _every_lens(world, lenses), design, SEED)
+    assert ids(sample) == expected
+    short = sample.strata[sample.strata["shortfall_n1"] > 0]
+    found = {
+        (row.split, row.type_bin, reference.bin_of(int(row.nobs_z_bin.split("-")[0].rstrip("+")), design)[0]): row.shortfall_n1
+        for row in short.itertuples()
+    }  # fmt: skip
+    assert found == shortfalls
+
+
+def _every_lens(world: dict[str, pd.DataFrame], lenses: pd.DataFrame) -> pd.DataFrame:
+    matched = set(world["positives"]["galaxy_id"].dropna())
+    world["pool"] = world["pool"][~world["pool"]["galaxy_id"].isin(matched)]
+    return lenses
+
+
+def test_columns_and_one_row_a_galaxy(world: dict[str, pd.DataFrame]) -> None:
+    rows = draw(world, baseline()).rows
+    assert tuple(rows.columns) == SAMPLE_COLUMNS
+    assert rows["galaxy_id"].is_unique
+    assert set(rows["tier"]) == {"A", "B", "N1", "N2"}
+
+
+def test_evaluation_only_systems_never_train(world: dict[str, pd.DataFrame]) -> None:
+    rows = draw(world, baseline()).rows
+    assert rows["evaluation_only"].any()
+    assert not rows.loc[rows["split"] == "train", "evaluation_only"].any()
+
+
+def test_the_source_of_a_lens_is_never_a_negative(world: dict[str, pd.DataFrame]) -> None:
+    candidates = set(world["pool"].loc[world["pool"]["is_candidate"], "galaxy_id"])
+    lenses = set(world["positives"]["galaxy_id"].dropna())
+    assert candidates & lenses, "the pool alone would allow it"
+    assert not ids(draw(world, baseline(negatives_per_positive=1000.0))) & lenses
+
+
+@pytest.mark.parametrize(("small", "large"), [(1.0, 2.0), (2.0, 5.0), (5.0, 13.0), (13.0, 60.0)])
+def test_a_larger_target_only_adds_rows(world: dict[str, pd.DataFrame], small: float, large: float) -> None:
+    few = ids(draw(world, baseline(negatives_per_positive=small)))
+    many = ids(draw(world, baseline(negatives_per_positive=large)))
+    assert few < many
+
+
+def test_row_order_does_not_matter(world: dict[str, pd.DataFrame]) -> None:
+    shuffled = world["pool"].sample(frac=1.0, random_state=3).reset_index(drop=True)
+    lenses = world["positives"].sample(frac=1.0, random_state=4).reset_index(drop=True)
+    pd.testing.assert_frame_equal(
+        draw(world, baseline()).rows, draw(world, baseline(), pool=shuffled, positives=lenses).rows
+    )
+
+
+def test_parquet_files_give_the_rows_of_one_table(world: dict[str, pd.DataFrame], tmp_path) -> None:  # type: ignore[no-untyped-def]
+    paths = []
+    for number, part in enumerate((world["pool"].iloc[2000:], world["pool"].iloc[:2000])):
+        paths.append(str(tmp_path / f"{number}.parquet"))
+        part.to_parquet(paths[-1], index=False)
+    bins = synthetic.negatives_settings().nobs_z_bins
+    found = draw_design("baseline", baseline(), SEED, paths, world["positives"], world["cells"], bins)
+    pd.testing.assert_frame_equal(found.rows, draw(world, baseline()).rows)
+
+
+def test_another_seed_draws_other_negatives_and_the_same_lenses(world: dict[str, pd.DataFrame]) -> None:
+    pool = pa.Table.from_pandas(world["pool"], preserve_index=False)
+    bins = synthetic.negatives_settings().nobs_z_bins
+    design = baseline(negatives_per_positive=2.0)
+    other = draw_design("baseline", design, SEED + 1, pool, world["positives"], world["cells"], bins)
+    assert ids(other) != ids(draw(world, design))
+    assert ids(other, 1) == ids(draw(world, design), 1)
+
+
+def test_confusers_keep_their_share_of_each_split(world: dict[str, pd.DataFrame]) -> None:
+    rows = draw(world, baseline(negatives_per_positive=4.0)).rows
+    for _, split in rows[rows["label"] == 0].groupby("split"):
+        found = (split["pool"] == "N2").sum()
+        assert abs(found - 0.15 / 0.85 * (split["pool"] == "N1").sum()) <= 1.0
+
+
+def test_a_lack_is_filled_from_the_neighbouring_exposure_bin(world: dict[str, pd.DataFrame]) -> None:
+    lenses = world["positives"].assign(nobs_z=2, type="SER")
+    sample = draw(world, baseline(), positives=lenses)
+    lacking = sample.strata[(sample.strata["nobs_z_bin"] == "1-2") & (sample.strata["positives"] > 0)]
+    assert (lacking["available_n1"] == 0).all()
+    assert (lacking["got_from_above"] > 0).all()
+    drawn = sample.rows[sample.rows["pool"] == "N1"]
+    assert set(drawn["type"]) == {"SER"}
+    assert set(drawn["nobs_z_bin"]) == {"3-5"}
+
+
+def test_sampling_weights_add_up_to_the_population(world: dict[str, pd.DataFrame]) -> None:
+    lenses = set(world["positives"]["galaxy_id"].dropna())
+    rows = draw(world, baseline(negatives_per_positive=2.0)).rows
+    pool = world["pool"][~world["pool"]["galaxy_id"].isin(lenses)]
+    for (split, stratum), drawn in rows[rows["pool"] == "N1"].groupby(["split", "stratum"]):
+        same = (pool["pool"] == "N1") & (pool["split"] == split)
+        same &= (pool["type_bin"] + "|" + pool["nobs_z_bin"]) == stratum
+        assert drawn["sampling_weight"].sum() == pytest.approx(same.sum())
+
+
+def test_deployment_is_a_random_sample_with_known_weights(world: dict[str, pd.DataFrame]) -> None:
+    design = RandomDesign(
+        kind="random", purpose="rates", rows_train=0, rows_val=40, rows_test=10_000, include_exp=False
+    )
+    rows = draw(world, design).rows
+    lenses = set(world["positives"]["galaxy_id"].dropna())
+    pool = world["pool"][world["pool"]["is_candidate"] & ~world["pool"]["galaxy_id"].isin(lenses)]
+    assert set(rows["label"]) == {0}
+    assert (rows["split"] == "val").sum() == 40
+    assert not (rows["split"] == "train").any()
+    assert (rows["split"] == "test").sum() == (pool["split"] == "test").sum(), "no more than there are"
+    for split, drawn in rows.groupby("split"):
+        assert drawn["sampling_weight"].sum() == pytest.approx((pool["split"] == split).sum())
+        assert drawn["sampling_weight"].nunique() == 1
+
+
+def test_designs_change_what_they_say(world: dict[str, pd.DataFrame]) -> None:
+    plain = draw(world, baseline()).rows
+    assert "EXP" not in set(plain.loc[plain["pool"] == "N1", "type"])
+    with_exp = draw(world, baseline(include_exp=True)).rows
+    assert "EXP" in set(with_exp.loc[with_exp["pool"] == "N1", "type"])
+    masked = draw(world, baseline(without_maskbits=True, negatives_per_positive=60.0)).rows
+    assert ((masked.loc[masked["pool"] == "N1", "maskbits"] & 4096) != 0).any()
+    dustless = draw(world, baseline(ebv_max=0.1)).rows
+    assert dustless["ebv"].max() < 0.1
+    confirmed = draw(world, baseline(positives="confirmed")).rows
+    assert set(confirmed.loc[confirmed["label"] == 1, "confirmation"]) == {"confirmed"}
+
+
+def test_seeing_strata_match_the_lenses_in_seeing(world: dict[str, pd.DataFrame]) -> None:
+    sharp = world["positives"].assign(psfsize_r=1.05)
+    sample = draw(world, baseline(condition="psfsize_r", condition_edges=(1.2, 1.4)), positives=sharp)
+    drawn = sample.rows[sample.rows["pool"] == "N1"]
+    assert len(drawn)
+    assert drawn["psfsize_r"].max() < 1.2
+    assert set(drawn["stratum"].str.split("|").str[-1]) == {"-inf..1.2"}
+
+
+def test_all_designs_together_have_one_row_a_design_and_galaxy(world: dict[str, pd.DataFrame]) -> None:
+    pool = pa.Table.from_pandas(world["pool"], preserve_index=False)
+    bins = synthetic.negatives_settings().nobs_z_bins
+    sample = draw_all(synthetic.sampling_settings(), pool, world["positives"], world["cells"], bins)
+    assert set(sample.rows["design"]) == {"baseline", "deployment"}
+    assert not sample.rows.duplicated(["design", "galaxy_id"]).any()
+
+
+def test_a_design_without_lenses_is_refused(world: dict[str, pd.DataFrame]) -> None:
+    with pytest.raises(EmptySampleError, match="baseline draws no lens"):
+        draw(world, baseline(), positives=world["positives"].assign(matched=False))
