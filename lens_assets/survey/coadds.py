@@ -218,7 +218,8 @@ def _windows(
         with files.local_coadd(brick, product, band) as path, _image(path) as image:
             if tuple(image.get_dims()) != shape:
                 held = " x ".join(map(str, image.get_dims()))
-                raise _FaultError(CORRUPT_FILE, f"{path.name}: image of {held} px beside one of {shape[0]} x {shape[1]}")
+                wanted = " x ".join(map(str, shape))
+                raise _FaultError(CORRUPT_FILE, f"{path.name}: image of {held} px beside one of {wanted}")
             half = size // 2
             if prefer_full_read(shape, _tile_shape(image, shape), len(column), size):
                 whole = image.read()

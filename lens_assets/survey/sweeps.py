@@ -92,7 +92,8 @@ def _chunk(path: Path, table: fitsio.hdu.TableHDU, names: list[str], start: int,
     try:
         rows = table[start:stop]
     except (OSError, ValueError, RuntimeError) as error:
-        raise UnreadableFileError(path, "corrupt", f"rows {start} to {stop} cannot be read ({first_line(error)})") from error
+        detail = f"rows {start} to {stop} cannot be read ({first_line(error)})"
+        raise UnreadableFileError(path, "corrupt", detail) from error
     columns = {name.lower(): _native(name.upper(), rows[name]) for name in names if name.upper() in SWEEP_DTYPES}
     flag = next((name for name in names if name.upper() == ROW_FILTER_COLUMN), None)
     primary = np.asarray(rows[flag], dtype=bool) if flag else np.ones(stop - start, dtype=bool)

@@ -80,7 +80,9 @@ def test_the_pixels_and_conditions_of_a_stamp(survey):
     np.testing.assert_allclose(result.psfsize_arcsec[0], [1.2, 1.3, 1.4], rtol=1e-3)
     assert result.nexp[0].tolist() == [3, 4, 5]
     assert result.maskbits_any.tolist() == [2 | 4096, 0]
-    np.testing.assert_allclose([result.x_offset_arcsec[0], result.y_offset_arcsec[0]], [0.3 * 0.262, 0.4 * 0.262], atol=1e-4)
+    np.testing.assert_allclose(
+        [result.x_offset_arcsec[0], result.y_offset_arcsec[0]], [0.3 * 0.262, 0.4 * 0.262], atol=1e-4
+    )
     assert (result.zero_fraction == 0).all()
 
 

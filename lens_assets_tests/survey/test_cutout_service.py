@@ -41,8 +41,10 @@ def test_a_real_answer_is_read():
 
 
 def test_real_answers_with_faults_are_refused_for_the_right_reason(tmp_path):
-    assert refused(read_viewer_cutout, reference_file("cutouts/decals_fits/example_bad_pix_dr3.fits.gz"), 424) == "zero_filled"
-    assert refused(read_viewer_cutout, reference_file("cutouts/decals_fits/example_a_dr3.fits.gz"), 424) == "wrong_pixel_scale"
+    gaps = reference_file("cutouts/decals_fits/example_bad_pix_dr3.fits.gz")
+    assert refused(read_viewer_cutout, gaps, 424) == "zero_filled"
+    oversampled = reference_file("cutouts/decals_fits/example_a_dr3.fits.gz")
+    assert refused(read_viewer_cutout, oversampled, 424) == "wrong_pixel_scale"
     assert refused(read_viewer_cutout, reference_file(REAL), 101) == "wrong_shape"
     whole = reference_file(REAL).read_bytes()
     cut = tmp_path / "cut.fits"

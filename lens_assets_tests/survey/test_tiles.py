@@ -23,7 +23,12 @@ def test_all_real_names_are_tiles_of_five_degrees():
 
 @pytest.mark.parametrize(
     "name",
-    ["not_a_sweep_file.txt", "sweep-310m005-320p000.fits.sha256sum", "sweep-310m005-310p000.fits", "tractor-1054p567.fits"],
+    [
+        "not_a_sweep_file.txt",
+        "sweep-310m005-320p000.fits.sha256sum",
+        "sweep-310m005-310p000.fits",
+        "tractor-1054p567.fits",
+    ],
 )
 def test_other_files_are_no_tiles(name):
     assert parse_sweep_name(name) is None

@@ -43,8 +43,8 @@ class SurveySettings(Settings):
             match = PARTITION_KEY.match(key)
             if not match or int(match["nside"]) != self.partition_nside or int(match["pixel"]) >= pixels:
                 raise ValueError(
-                    f"survey.sky_partitions holds {key!r}; expected keys "
-                    f"hp{self.partition_nside:02d}-<pixel> with pixels 000 to {pixels - 1:03d} (survey.partition_nside = {self.partition_nside})"
+                    f"survey.sky_partitions holds {key!r}; expected hp{self.partition_nside:02d}-<pixel> with pixels "
+                    f"000 to {pixels - 1:03d}, since survey.partition_nside is {self.partition_nside}"
                 )
         if len(set(self.sky_partitions)) != len(self.sky_partitions):
             raise ValueError("survey.sky_partitions names a partition twice; expected each once")
