@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 from lens_assets.assets.framework import AssetRun, Product, lens_asset
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.figure import Figure
+
     from lens_assets.campaign.stages.simulated_sky import SimulatedSkySettings
+    from lens_assets.simulated.sky import Sky
 
 GALLERY_CLASSES = ("lens", "massive_early_type", "ring", "spiral", "merger", "edge_on", "blue_clumpy", "pointy_core")
 GALLERY_PER_CLASS = 4
@@ -24,6 +29,8 @@ GALLERY_PER_CLASS = 4
 )
 def simulated_survey(run: AssetRun) -> Product:
     """A small sky written in DR10's own formats: sweeps, coadd bricks, the bricks table and published catalogs."""
+    import numpy as np
+
     from lens_assets.simulated.files import bricks_table
     from lens_assets.simulated.sky import draw_sky
     from lens_assets.simulated.survey import write_survey
@@ -33,12 +40,11 @@ def simulated_survey(run: AssetRun) -> Product:
     root.mkdir()
     rows = write_survey(sky, root, progress=lambda done, total: run.report_progress("bricks", done, total))
     files = {str(path.relative_to(root)): path for path in sorted(root.rglob("*")) if path.is_file()}
-    figures = {"gallery": _gallery(root, sky)}
+    figures = {"gallery": _gallery(run, root, sky)}
     table = bricks_table(sky.bricks, sky.sources)
     table.columns = [str(name).lower() for name in table.columns]
-    kept = [name for name in table.columns if table[name].map(lambda value: not hasattr(value, "__len__") or isinstance(value, str)).all()]
     return Product(
-        table=table[kept].sort_values("brickname").reset_index(drop=True),
+        table=table[[name for name in table.columns if not isinstance(table[name].iloc[0], np.ndarray)]],
         files=files,
         figures=figures,
         summary={
@@ -83,19 +89,23 @@ def _settings(run: AssetRun) -> SimulatedSkySettings:
     return settings
 
 
-def _gallery(root, sky):  # type: ignore[no-untyped-def]
+def _gallery(run: AssetRun, root: Path, sky: Sky) -> Figure:
     """Return stamps of every class, cut by the survey's own reader."""
     import numpy as np
 
     from lens_assets.figures.galleries import gallery
     from lens_assets.survey.coadds import read_stamps_from_brick
+    from lens_assets.survey.files import SurveyFiles
+
+    layout = run.campaign.survey
+    survey = SurveyFiles(str(root), layout.sweep_folder, layout.coadd_folder, layout.bricks_table)
 
     chosen = []
     for kind in GALLERY_CLASSES:
         chosen += list(sky.objects[sky.objects["kind"] == kind].head(GALLERY_PER_CLASS).itertuples())
     stamps, titles = [], []
     for item in chosen:
-        read = read_stamps_from_brick(root, item.brickname, np.array([item.ra]), np.array([item.dec]), 101)
+        read = read_stamps_from_brick(survey, item.brickname, np.array([item.ra]), np.array([item.dec]), 101)
         stamps.append(read.stamps[0])
         titles.append(str(item.kind))
     return gallery(np.stack(stamps), titles, columns=8)

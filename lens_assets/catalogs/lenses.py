@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,7 @@ def _text(raw: pd.DataFrame, column: str) -> pd.Series:
 
 
 def _choice(
-    path: Path, values: pd.Series, column: str, aliases: dict[str, str], allowed: tuple[str, ...], empty: str
+    path: Path, values: pd.Series, column: str, aliases: Mapping[str, str], allowed: tuple[str, ...], empty: str
 ) -> pd.Series:
     mapped = values.map(lambda text: aliases.get(text, text.lower() or empty)).astype("str")
     bad = np.flatnonzero(~mapped.isin(allowed))
@@ -141,8 +142,8 @@ def _merge_duplicates(frame: pd.DataFrame, precedence: dict[str, int], radius_ar
     names = frame["names"].to_numpy(dtype=object)
     families, confirmations = frame["family"].to_numpy(dtype=object), frame["confirmation"].to_numpy(dtype=object)
     together: dict[int, list[int]] = {}
-    for index in np.flatnonzero(repeated):
-        together.setdefault(int(canonical[index]), []).append(int(index))
+    for entry in np.flatnonzero(repeated):
+        together.setdefault(int(canonical[entry]), []).append(int(entry))
     for index, others in together.items():
         names[index] = " | ".join([names[index], *names[sorted(others, key=lambda item: rank[item])]])
         known = [item for item in sorted(others, key=lambda item: rank[item]) if families[item] is not None]
@@ -153,8 +154,8 @@ def _merge_duplicates(frame: pd.DataFrame, precedence: dict[str, int], radius_ar
     frame["aliases"] = pd.Series(
         [joined_aliases([text], name) for text, name in zip(names, frame["name"], strict=True)], dtype="str"
     )
-    ids = frame["lens_id"].to_numpy(dtype=object)
-    frame["duplicate_of"] = pd.Series(np.where(repeated, ids[canonical], None), dtype="str")
+    canonical_id = pd.Series(frame["lens_id"].to_numpy(dtype=object)[canonical], dtype="str")
+    frame["duplicate_of"] = canonical_id.where(repeated)
 
 
 def catalog_counts(lenses: pd.DataFrame) -> pd.DataFrame:

@@ -91,8 +91,9 @@ def read_contaminant_list(source: ContaminantSource, path: Path) -> pd.DataFrame
         row = int(raw.index[empty[0]]) + 1
         raise CatalogError(path, source.category_column, "an empty text", "a kind of contaminant", row)
     frame["source_catalog"] = source.name
-    galaxy_id = raw[source.galaxy_id_column].to_numpy(dtype=object) if source.galaxy_id_column else None
-    frame["galaxy_id"] = None if galaxy_id is None else np.where(galaxy_id == "", None, galaxy_id)
+    ids = raw[source.galaxy_id_column].to_numpy(dtype=object) if source.galaxy_id_column else ""
+    galaxy_id = pd.Series(ids, index=frame.index, dtype="str")
+    frame["galaxy_id"] = galaxy_id.mask(galaxy_id == "")
     frame["contaminant_id"] = lens_ids(source.name, frame["ra"], frame["dec"], frame["name"].tolist())
     return frame[list(CONTAMINANT_COLUMNS)]
 

@@ -90,7 +90,7 @@ def match_positives(
     matched = reason == ""
     frame = _lens_columns(lenses)
     frame["matched"] = matched
-    frame["unmatched_reason"] = pd.Series(np.where(matched, None, reason), dtype="str")
+    frame["unmatched_reason"] = pd.Series(reason, dtype="str").mask(matched)
     frame["separation_arcsec"] = np.where(matched, separation, np.nan)
     frame["ambiguous"] = matched & (within > 1)
     taken = pd.Series(np.where(matched, nearest, -1))

@@ -30,7 +30,8 @@ def arc_visibility(
     smoothed and divided by its own robust scatter in the sky annulus, which includes the correlation of the
     survey's noise. With the pixels of the searched annulus above the threshold as the arc,
     SNR = sum(B) / (sigma_B sqrt(N_arc)) over the unsmoothed pixels. Noise alone gives about 0 to 5, because the
-    pixels are chosen for being bright. `stamps` has shape (N, 3, H, W), g, r, z, nanomaggies per pixel.
+    pixels are chosen for being bright. Known blind spot: a complete ring that outshines its host
+    gives the core its colour and is subtracted with the host. `stamps` has shape (N, 3, H, W), g, r, z, nanomaggies per pixel.
     """
     stamps = np.asarray(stamps, dtype=np.float32)
     parts = [

@@ -195,12 +195,12 @@ def _without_duplicates(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame
 
 
 def _account_for(accounts: list[FileAccount], kept: pd.DataFrame, duplicates: pd.DataFrame) -> None:
-    by_file = kept.groupby("sweep_file")["in_margin"].agg(["size", "sum"])
-    dropped = duplicates.groupby("sweep_file").size()
+    held = kept["sweep_file"].value_counts()
+    in_margin = kept.loc[kept["in_margin"], "sweep_file"].value_counts()
+    dropped = duplicates["sweep_file"].value_counts()
     for account in accounts:
-        if account.sweep_file in by_file.index:
-            account.kept = int(by_file.loc[account.sweep_file, "size"])
-            account.kept_in_margin = int(by_file.loc[account.sweep_file, "sum"])
+        account.kept = int(held.get(account.sweep_file, 0))
+        account.kept_in_margin = int(in_margin.get(account.sweep_file, 0))
         account.duplicate = int(dropped.get(account.sweep_file, 0))
 
 

@@ -141,13 +141,14 @@ class CatalogsSettings(Settings):
 
     @model_validator(mode="after")
     def _names_and_radii(self) -> CatalogsSettings:
-        for group, names in (
+        groups: tuple[tuple[str, list[str]], ...] = (
             ("lenses", [item.name for item in self.lenses]),
             ("families", [item.name for item in self.families]),
-            ("tiers", [item.grading for item in self.tiers]),
+            ("tiers", [str(item.grading) for item in self.tiers]),
             ("spectroscopic", [item.name for item in self.spectroscopic]),
             ("contaminants", [item.name for item in self.contaminants]),
-        ):
+        )
+        for group, names in groups:
             repeated = sorted({name for name in names if names.count(name) > 1})
             if repeated:
                 raise ValueError(f"{group} names {', '.join(repeated)} twice; expected each once")
