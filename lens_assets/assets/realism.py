@@ -147,7 +147,7 @@ def realism_report(run: AssetRun) -> Product:
 
     from lens_assets.figures import realism as figures
     from lens_assets.realism.battery import COLUMNS, as_table, run_battery
-    from lens_assets.realism.examine import StampTable, observe, paired_sky
+    from lens_assets.realism.examine import StampTable, observe_injections, paired_sky
     from lens_assets.realism.observables import is_visible
 
     settings = run.campaign.realism
@@ -157,12 +157,12 @@ def realism_report(run: AssetRun) -> Product:
     injected = StampTable(pilot.iloc[rendered].reset_index(drop=True), _pilot_reader(run, rendered))
     untouched = _untouched(run)
     report = lambda done, total: run.report_progress("injections measured", done, total)  # noqa: E731
-    measured = observe(injected, settings, report)
+    measured = observe_injections(injected, untouched, settings, report)
     battery = run_battery(anchors, measured, settings, paired_sky(injected, untouched, settings))
     probes = _probe_rows(run, anchors, measured, injected, untouched, battery)
     rows = pd.concat([battery.rows, as_table(probes)], ignore_index=True)
     panel_key, page, stamps_figure = _panel(run, anchors, measured, injected)
-    visible = is_visible(measured, settings.detectability)
+    visible = is_visible(measured, settings.detectability) & ~measured["host_visible"].to_numpy(bool)
     return Product(
         table=rows,
         tables={"injection_observables": _shown_columns(measured.assign(visible=visible)), "panel_key": panel_key},
@@ -317,7 +317,7 @@ def _panel(run: AssetRun, anchors: pd.DataFrame, measured: pd.DataFrame, injecte
 
     settings = run.campaign.realism
     seen = np.flatnonzero(is_visible(anchors, settings.detectability) & (anchors["half"] == "gate"))
-    shown = np.flatnonzero(is_visible(measured, settings.detectability))
+    shown = np.flatnonzero(is_visible(measured, settings.detectability) & ~measured["host_visible"])
     panel = choose(anchors.iloc[seen], measured.iloc[shown], settings.panel)
     read_anchor = _cutout_reader(run, anchors["cutout_path"])
     stamps = [

@@ -374,7 +374,7 @@ def _realism_of_full_run(run: AssetRun) -> pd.DataFrame:
     from lens_assets.imaging.stamps import stamp_path
     from lens_assets.lensing.plan import HOST_COLUMNS
     from lens_assets.realism.battery import run_battery
-    from lens_assets.realism.examine import StampTable, observe, paired_sky
+    from lens_assets.realism.examine import StampTable, observe_injections, paired_sky
     from lens_assets.selection.sensitivity import subsample
 
     settings, realism = run.campaign.selection_function, run.campaign.realism
@@ -386,7 +386,7 @@ def _realism_of_full_run(run: AssetRun) -> pd.DataFrame:
     hosts = batches.drop_duplicates("galaxy_id").sort_values("galaxy_id", ignore_index=True)
     untouched = StampTable(hosts, _reader(run, "cutouts", list(hosts["host_cutout_path"])))
     report = lambda done, total: run.report_progress("injections measured", done, total)  # noqa: E731
-    measured = observe(injected, realism, report)
+    measured = observe_injections(injected, untouched, realism, report)
     background = paired_sky(injected, untouched, realism)
     return run_battery(run.table("anchor_observables"), measured, realism, background).rows
 

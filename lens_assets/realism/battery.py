@@ -122,10 +122,12 @@ def compared_groups(anchors: pd.DataFrame, injections: pd.DataFrame, settings: R
 
     Args:
         anchors: observables, conditions, `half` (calibration or gate) of held-out anchors.
-        injections: observables, conditions and `galaxy_id` of their hosts.
+        injections: observables, conditions, `galaxy_id` and `host_visible` of their hosts (`observe_injections`);
+            those whose host alone passes the gate are left out, since what is seen there is no injected arc.
     """
     seen = with_matching_columns(anchors[is_visible(anchors, settings.detectability)])
-    shown = with_matching_columns(injections[is_visible(injections, settings.detectability)])
+    arcs = is_visible(injections, settings.detectability) & ~injections["host_visible"].to_numpy(bool)
+    shown = with_matching_columns(injections[arcs])
     judging = seen[seen["half"] == "gate"].reset_index(drop=True)
     tuning = seen[seen["half"] == "calibration"].reset_index(drop=True)
     shown = shown.reset_index(drop=True)

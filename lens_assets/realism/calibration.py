@@ -83,6 +83,9 @@ def fit_brightness(
         host_stamps: (N, 3, H, W) of their hosts.
     """
     seen = with_matching_columns(anchors[is_visible(anchors, realism.detectability)])
+    alone = measure_stamps(host_stamps, rows[list(PSF_COLUMNS)].to_numpy(np.float64), realism)
+    clean = ~is_visible(alone, realism.detectability)
+    rows, host_stamps = rows[clean].reset_index(drop=True), host_stamps[clean]
     rendered = render_injections(rows, host_stamps, injection)
     good = (rendered.truth["status"] == InjectionStatus.OK).to_numpy()
     trial = _Trial(rows[good].reset_index(drop=True), host_stamps[good], rendered.arcs[good], injection, realism)

@@ -74,6 +74,28 @@ def observe(stamps: StampTable, settings: RealismSettings, progress: Progress | 
     return pd.concat([table, measured], axis=1)
 
 
+def observe_injections(
+    injected: StampTable, untouched: StampTable, settings: RealismSettings, progress: Progress | None = None
+) -> pd.DataFrame:
+    """Return the observables of injected stamps, and `host_visible`: whether the host alone shows an arc already.
+
+    What is seen on an anchor is an arc, since somebody took it for one; what is seen on an injection is an arc only
+    if the host alone does not show it. `untouched` holds every host by galaxy_id.
+    """
+    measured = observe(injected, settings, progress)
+    position = pd.Series(np.arange(len(untouched.table)), index=untouched.table["galaxy_id"].astype(str).to_numpy())
+    position = position[~position.index.duplicated()]
+    hosts = measured["galaxy_id"].astype(str)
+    names = np.unique(hosts.to_numpy(str))
+    missing = [name for name in names if name not in position.index]
+    if missing:
+        raise ValueError(f"{len(missing)} hosts have no untouched stamp, {missing[0]} among them; give every host's stamp")
+    rows = position.loc[names].to_numpy(np.int64)
+    alone = observe(StampTable(untouched.table.iloc[rows], lambda block: untouched.read(rows[block])), settings)
+    shows = dict(zip(names.tolist(), is_visible(alone, settings.detectability), strict=True))
+    return measured.assign(host_visible=hosts.map(shows).astype(bool))
+
+
 def measure_stamps(
     stamps: NDArray[np.floating], psf_fwhm_arcsec: NDArray[np.floating], settings: RealismSettings
 ) -> pd.DataFrame:
@@ -128,7 +150,7 @@ def probe_rows(
     seen = is_visible(anchors, settings.detectability)
     judging = np.flatnonzero(seen & (anchors["half"] == "gate"))
     tuning = np.flatnonzero(seen & (anchors["half"] == "calibration"))
-    shown = np.flatnonzero(is_visible(measured, settings.detectability))
+    shown = np.flatnonzero(is_visible(measured, settings.detectability) & ~measured["host_visible"].to_numpy(bool))
     weights = battery.compared.matching.weights if battery.compared.matching else np.ones(len(shown))
     names = measured["injection_id"].iloc[shown].astype(str).tolist()
     alike = shown[weighted_choice(names, weights, min(rules.maximum_stamps, 4 * len(judging)), seed)]

@@ -13,11 +13,20 @@ from scipy import ndimage
 
 from lens_assets.campaign.stages.realism import ApertureSettings, DetectabilitySettings
 from lens_assets.imaging.geometry import centre_pixel, radius_px
-from lens_assets.realism.residuals import G, R, Residuals, Z, crop, crop_half_px, decompose, sky_statistics
+from lens_assets.realism.residuals import (
+    G,
+    R,
+    Residuals,
+    Z,
+    crop,
+    crop_half_px,
+    decompose,
+    host_fluxes,
+    sky_statistics,
+)
 from lens_assets.survey.units import PIXEL_SCALE_ARCSEC
 
 CHUNK = 128
-HOST_APERTURE_PX = 4.0
 _FWHM_OVER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
 _WIDTH_ITERATIONS = 12
 _SECTOR_SIGMA_PX = 2.0
@@ -84,11 +93,8 @@ def measure(
 
 
 def is_visible(observables: pd.DataFrame, settings: DetectabilitySettings) -> NDArray[np.bool_]:
-    """Return which stamps show an arc: bright enough, and bluer than the host; shape (N,)."""
-    bluer = observables["host_g_minus_r"] - observables["arc_g_minus_r"]
-    return np.asarray(
-        (observables["arc_snr"] >= settings.minimum_arc_snr) & (bluer >= settings.minimum_blue_excess_mag)
-    )
+    """Return which stamps show an arc that is bright enough to be seen, shape (N,)."""
+    return np.asarray(observables["arc_snr"] >= settings.minimum_arc_snr)
 
 
 def _measure_chunk(
@@ -144,9 +150,7 @@ def _colour(blue: NDArray[np.float64], red: NDArray[np.float64]) -> NDArray[np.f
 
 
 def _host_colour(parts: Residuals) -> NDArray[np.float64]:
-    stamps = parts.host + parts.residual
-    core = radius_px(*stamps.shape[2:]) < HOST_APERTURE_PX
-    flux = stamps[:, :, core].sum(axis=2, dtype=np.float64)
+    flux = host_fluxes(parts.host + parts.residual)
     return _colour(flux[:, G], flux[:, R])
 
 

@@ -21,6 +21,7 @@ from lens_assets.survey.units import PIXEL_SCALE_ARCSEC
 G, R, Z = 0, 1, 2
 CROP_MARGIN_PX = 9
 SMOOTHING_SIGMA_PX = 1.5
+HOST_APERTURE_PX = 4.0
 # Weights of r against g in the detection image, for an arc of g-r = 0.6 mag: flux ratio over variance ratio.
 ARC_FLUX_R_OVER_G = 10.0 ** (0.4 * 0.6)
 _EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=bool)
@@ -79,8 +80,10 @@ def decompose(
 ) -> Residuals:
     """Subtract sky and host and mark the arc pixels.
 
-    The detection image adds g and r with the weights that are optimal for a blue arc; an arc pixel lies in the
-    arc annulus, above the threshold in the smoothed image, and in a connected group of the minimum size.
+    The detection image adds g and r with the weights that are optimal for a blue arc. Arc pixels lie in the arc
+    annulus and belong to a connected group above the threshold of the smoothed image that is large enough, mostly
+    inside the annulus (else it is the edge of a neighbour), and bluer in g-r than the host (else a neighbour or the
+    host's own structure).
 
     Args:
         stamps: (N, 3, H, W) nanomaggies per pixel, bands g, r, z.
@@ -103,7 +106,7 @@ def decompose(
         host=centre - residual,
         detection=detection,
         smoothed=smoothed,
-        arc=_arc_pixels(smoothed, apertures),
+        arc=_arc_pixels(smoothed, residual, centre, apertures),
         sky_median=sky_median,
         sky_sigma=sky_sigma,
     )
@@ -140,14 +143,57 @@ def _in_noise_units(
     return result[0], result[1]
 
 
-def _arc_pixels(smoothed: NDArray[np.float32], apertures: ApertureSettings) -> NDArray[np.bool_]:
+def _arc_pixels(
+    smoothed: NDArray[np.float32],
+    residual: NDArray[np.float32],
+    stamps: NDArray[np.float32],
+    apertures: ApertureSettings,
+) -> NDArray[np.bool_]:
     radius = radius_px(*smoothed.shape[1:]) * PIXEL_SCALE_ARCSEC
-    annulus = (radius >= apertures.arc_inner_arcsec) & (radius < apertures.arc_outer_arcsec)
-    bright = (smoothed > apertures.arc_pixel_threshold_sigma) & annulus
+    outside_core = radius >= apertures.arc_inner_arcsec
+    annulus = outside_core & (radius < apertures.arc_outer_arcsec)
+    bright = (smoothed > apertures.arc_pixel_threshold_sigma) & outside_core
     arc = np.zeros_like(bright)
-    for index in np.flatnonzero(bright.any(axis=(1, 2))):
-        labels, _ = ndimage.label(bright[index], _EIGHT_NEIGHBOURS)
-        large = np.bincount(labels.ravel()) >= apertures.minimum_arc_pixels
-        large[0] = False
-        arc[index] = large[labels]
+    reddest = _reddest_ratio(stamps, apertures)
+    for index in np.flatnonzero((bright & annulus).any(axis=(1, 2))):
+        labels, groups = ndimage.label(bright[index], _EIGHT_NEIGHBOURS)
+        chosen = _arc_groups(labels, groups, annulus, residual[index], float(reddest[index]), apertures)
+        arc[index] = chosen[labels] & annulus
     return arc
+
+
+def _arc_groups(
+    labels: NDArray[np.integer],
+    groups: int,
+    annulus: NDArray[np.bool_],
+    residual: NDArray[np.float32],
+    reddest: float,
+    apertures: ApertureSettings,
+) -> NDArray[np.bool_]:
+    """Return which labels (0 to groups) are arcs."""
+    flat, size = labels.ravel(), groups + 1
+    pixels = np.bincount(flat, minlength=size)
+    inside = np.bincount(flat, weights=annulus.ravel(), minlength=size)
+    flux_g, flux_r = (np.bincount(flat, weights=residual[band].ravel(), minlength=size) for band in (G, R))
+    chosen = (
+        (inside >= apertures.minimum_arc_pixels)
+        & (inside >= apertures.minimum_inside_share * pixels)
+        & (flux_g > 0)
+        & (flux_r <= reddest * flux_g)
+    )
+    chosen[0] = False
+    return np.asarray(chosen)
+
+
+def host_fluxes(stamps: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the flux (N, 3) of sky-subtracted stamps within 4 pixels of the target."""
+    core = radius_px(*stamps.shape[2:]) < HOST_APERTURE_PX
+    return np.asarray(stamps[:, :, core].sum(axis=2, dtype=np.float64))
+
+
+def _reddest_ratio(stamps: NDArray[np.float32], apertures: ApertureSettings) -> NDArray[np.float64]:
+    """Return the largest r/g flux ratio (N,) of an arc; infinite where the host's colour cannot be measured."""
+    flux = host_fluxes(stamps)
+    good = (flux[:, G] > 0) & (flux[:, R] > 0)
+    ratio = np.where(good, flux[:, R] / np.where(good, flux[:, G], 1.0), np.inf)
+    return np.asarray(ratio * 10.0 ** (-0.4 * apertures.minimum_blue_excess_mag))

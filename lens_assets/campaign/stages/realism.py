@@ -22,7 +22,9 @@ class ApertureSettings(Settings):
     arc_pixel_threshold_sigma: float = setting(
         "smoothed significance of an arc pixel", "sigma of the smoothed sky", gt=1, le=10
     )
-    minimum_arc_pixels: int = setting("fewer connected arc pixels are no arc", "pixel", ge=3, le=200)
+    minimum_arc_pixels: int = setting("smaller connected groups are no arc", "pixel", ge=3, le=200)
+    minimum_blue_excess_mag: float = setting("groups less blue than their host by this in g-r are no arc", "mag", ge=-2)
+    minimum_inside_share: float = setting("share of a group's pixels inside the annulus, else no arc", ge=0, le=1)
 
     @model_validator(mode="after")
     def _ordered(self) -> ApertureSettings:
@@ -38,7 +40,6 @@ class DetectabilitySettings(Settings):
     """The gate that both anchors and injections pass before they are compared: an arc that can be seen."""
 
     minimum_arc_snr: float = setting("smallest signal-to-noise of the blue residual in its arc pixels", gt=0, le=50)
-    minimum_blue_excess_mag: float = setting("arcs at least this much bluer than their host in g-r", "mag", ge=-2, le=2)
 
 
 class AnchorSettings(Settings):
