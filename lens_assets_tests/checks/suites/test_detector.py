@@ -19,7 +19,7 @@ CAMPAIGN = Campaign("mini", Path("mini"), {"evaluation": SETTINGS}, {}, {})
 
 
 def _scored(seed: int) -> pd.DataFrame:
-    rng, n = np.random.default_rng(seed), 1600
+    rng, n = np.random.default_rng(seed), 2400
     label = (np.random.default_rng(1).random(n) < 0.3).astype(int)
     frame = pd.DataFrame(
         {"galaxy_id": [f"g{row}" for row in range(n)], "cutout_path": [f"s#{row}" for row in range(n)]}
