@@ -30,8 +30,8 @@ def arc_visibility(
     smoothed and divided by its own robust scatter in the sky annulus, which includes the correlation of the
     survey's noise. With the pixels of the searched annulus above the threshold as the arc,
     SNR = sum(B) / (sigma_B sqrt(N_arc)) over the unsmoothed pixels. Noise alone gives about 0 to 5, because the
-    pixels are chosen for being bright. Known blind spot: a complete ring that outshines its host
-    gives the core its colour and is subtracted with the host. `stamps` has shape (N, 3, H, W), g, r, z, nanomaggies per pixel.
+    pixels are chosen for being bright. Known blind spot: a complete ring that outshines its host gives the core its
+    colour and is subtracted with the host. `stamps` has shape (N, 3, H, W), g, r, z, nanomaggies per pixel.
     """
     stamps = np.asarray(stamps, dtype=np.float32)
     parts = [
@@ -106,10 +106,7 @@ def feature_table(stamps: NDArray[np.floating], regions: RegionSettings) -> pd.D
     - `rotation_asymmetry_r`: sum |I - I_180| / sum |I| inside the arc annulus' outer radius (Conselice 2003).
     """
     stamps = np.asarray(stamps, dtype=np.float32)
-    parts = [
-        _feature_chunk(stamps[start : start + _CHUNK], regions)
-        for start in range(0, max(len(stamps), 1), _CHUNK)
-    ]
+    parts = [_feature_chunk(stamps[start : start + _CHUNK], regions) for start in range(0, max(len(stamps), 1), _CHUNK)]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -156,9 +153,7 @@ def _sector_scatter(
     indices = annulus_indices(height, width, regions.annulus_inner_px, regions.annulus_outer_px)
     angle = np.arctan2(indices // width - height // 2, indices % width - width // 2)
     sector = np.floor((angle + np.pi) / (2 * np.pi) * _SECTORS).astype(int) % _SECTORS
-    means = [
-        masked_mean(light[:, indices[sector == s]], valid[:, indices[sector == s]]) for s in range(_SECTORS)
-    ]
+    means = [masked_mean(light[:, indices[sector == s]], valid[:, indices[sector == s]]) for s in range(_SECTORS)]
     return np.std(means, axis=0)
 
 

@@ -143,9 +143,7 @@ def family_visibility(rows: pd.DataFrame, settings: VisibilitySettings) -> pd.Da
     return table
 
 
-def evaluation_only_systems(
-    sample: pd.DataFrame, lenses: pd.DataFrame, spectroscopic: pd.DataFrame
-) -> pd.DataFrame:
+def evaluation_only_systems(sample: pd.DataFrame, lenses: pd.DataFrame, spectroscopic: pd.DataFrame) -> pd.DataFrame:
     """Return galaxy_id (null where unknown), ra and dec (degrees) of every system that is never trained on.
 
     These are the sample's evaluation-only rows, the lens catalog's entries of that role, and the spectroscopic

@@ -32,9 +32,7 @@ def missing_pixels(stamps: NDArray[np.floating]) -> NDArray[np.bool_]:
     return ~covered(stamps)
 
 
-def quality_table(
-    stamps: NDArray[np.floating], regions: RegionSettings, quality: QualitySettings
-) -> pd.DataFrame:
+def quality_table(stamps: NDArray[np.floating], regions: RegionSettings, quality: QualitySettings) -> pd.DataFrame:
     """Return the published quality columns of stamps (N, 3, H, W) in nanomaggies, one row a stamp, in order.
 
     All statistics leave missing pixels out; fluxes are nanomaggies per pixel, of the r band.
@@ -61,9 +59,7 @@ def quality_table(
     return pd.concat(parts, ignore_index=True)
 
 
-def _quality_chunk(
-    stamps: NDArray[np.float32], regions: RegionSettings, quality: QualitySettings
-) -> pd.DataFrame:
+def _quality_chunk(stamps: NDArray[np.float32], regions: RegionSettings, quality: QualitySettings) -> pd.DataFrame:
     missing = missing_pixels(stamps)
     table = _missing_columns(missing, regions)
     red = flat_pixels(stamps[:, 1])
@@ -108,9 +104,7 @@ def _central(side: int, pixels: int) -> slice:
     return slice(first, min(side, first + pixels))
 
 
-def _whole_stamp_columns(
-    table: pd.DataFrame, red: NDArray[np.float32], valid: NDArray[np.bool_]
-) -> None:
+def _whole_stamp_columns(table: pd.DataFrame, red: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:
     median = row_medians(red, valid)
     table["mad_r"] = row_medians(np.abs(red - median[:, None].astype(np.float32)), valid)
     table["std_r"] = masked_std(red, valid)

@@ -19,9 +19,7 @@ CHECK_COLUMNS = ("check", "kind", "splits", "found", "bound", "passed", "detail"
 _EXAMPLES = 3
 
 
-def split_checks(
-    manifest: pd.DataFrame, evaluation_only: pd.DataFrame, settings: SplitProofSettings
-) -> pd.DataFrame:
+def split_checks(manifest: pd.DataFrame, evaluation_only: pd.DataFrame, settings: SplitProofSettings) -> pd.DataFrame:
     """Return one row a check: name, kind (`separation` must pass, `balance` warns), splits, found, bound, passed.
 
     `manifest` is the training manifest; `evaluation_only` holds galaxy_id (or null), ra, dec (degrees) of every system
@@ -139,9 +137,7 @@ def _near_pairs(manifest: pd.DataFrame, buffer_arcsec: float) -> tuple[object, .
     return _check("no_pair_within_buffer", "separation", "all", int(across.sum()), 0, detail)
 
 
-def _anchors(
-    manifest: pd.DataFrame, evaluation_only: pd.DataFrame, buffer_arcsec: float
-) -> list[tuple[object, ...]]:
+def _anchors(manifest: pd.DataFrame, evaluation_only: pd.DataFrame, buffer_arcsec: float) -> list[tuple[object, ...]]:
     train = manifest[manifest["split"] == "train"]
     flagged = train["evaluation_only"].fillna(False).astype(bool)
     same = flagged | train["galaxy_id"].isin(evaluation_only["galaxy_id"].dropna())

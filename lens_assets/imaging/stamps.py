@@ -55,9 +55,7 @@ class StampWriter:
         self._sink = pa.OSFile(str(self.path), "wb")
         self._writer = pa.ipc.new_file(self._sink, self.schema)
 
-    def write(
-        self, ids: Sequence[str], stamps: NDArray[np.floating], columns: Mapping[str, Any] | None = None
-    ) -> None:
+    def write(self, ids: Sequence[str], stamps: NDArray[np.floating], columns: Mapping[str, Any] | None = None) -> None:
         """Append stamps (N, 3, H, W) with one id each and the extra columns announced at opening."""
         block = np.ascontiguousarray(stamps, dtype="<f4")
         if block.shape != (len(ids), *self.shape):
@@ -67,10 +65,7 @@ class StampWriter:
         values = pa.Array.from_buffers(
             self.schema.field("stamp").type, len(ids), [None, pa.py_buffer(block.reshape(-1))]
         )
-        extra = [
-            pa.array((columns or {})[name], type=self.schema.field(name).type)
-            for name in self.schema.names[1:-1]
-        ]
+        extra = [pa.array((columns or {})[name], type=self.schema.field(name).type) for name in self.schema.names[1:-1]]
         arrays = [pa.array([str(name) for name in ids], type=pa.string()), *extra, values]
         self._writer.write_batch(pa.record_batch(arrays, schema=self.schema))
         self.rows += len(ids)

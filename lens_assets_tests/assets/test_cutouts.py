@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,8 +11,9 @@ import pytest
 from lens_assets.assets import cutouts as assets
 from lens_assets.campaign.campaign import load_campaign
 from lens_assets.imaging.manifest_schema import manifest_schema
-from lens_assets.imaging.stamps import write_stamps
+from lens_assets.imaging.stamps import read_stamps, write_stamps
 from lens_assets.lake.lake import Lake
+from lens_assets_tests.imaging.bricks import wanted_positions, write_bricks
 from lens_assets_tests.imaging.scenes import arc, host, noise
 from lens_assets_tests.imaging.tables import sample_table
 from lens_assets_tests.support import run_asset, store
@@ -48,9 +51,14 @@ def put_stamps(lake: Lake, campaign, sample: pd.DataFrame, arcs: float | None = 
             stamps[ids.index(hole), 1, 40:60, 40:60] = 0.0
         path = lake.scratch() / "stamps.arrow"
         write_stamps(path, ids, stamps)
-        index = objects[["galaxy_id", "ra", "dec", "brickname"]].assign(
-            cutout_path=pd.Series([f"{key}#{row}" for row in range(len(ids))], objects.index, dtype="str"), status="ok"
-        ).astype({"status": "str"})
+        index = (
+            objects[["galaxy_id", "ra", "dec", "brickname"]]
+            .assign(
+                cutout_path=pd.Series([f"{key}#{row}" for row in range(len(ids))], objects.index, dtype="str"),
+                status="ok",
+            )
+            .astype({"status": "str"})
+        )
         store(lake, "cutouts", index, key, files={"stamps.arrow": path})
 
 
@@ -67,6 +75,33 @@ def manifest_inputs(sample: pd.DataFrame) -> dict[str, pd.DataFrame]:
         "lens_catalog": pd.DataFrame({**empty, "role": pd.Series(dtype="str")}),
         "spectroscopic_catalog": pd.DataFrame({**empty, "use": pd.Series(dtype="str")}),
     }
+
+
+def survey_files(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def test_cutouts_follow_the_sample_and_a_damaged_file_costs_only_its_brick(campaign, lake, tmp_path):
+    key = campaign.survey.sky_partitions[0]
+    sample = pd.concat([wanted_positions().assign(design=name, label=1, sky_partition=key) for name in DESIGNS])
+    files = survey_files(Path(write_bricks(tmp_path).root))
+    store(lake, "simulated_survey", None, files=files)
+    product = run_asset(assets.cutouts, campaign, {"stratified_sample": sample}, partition=key, lake=lake)
+    table = product.table.set_index("galaxy_id")
+    assert len(table) == sample["galaxy_id"].nunique() and product.summary["cut"] == 4
+    assert read_stamps(product.files["stamps.arrow"]).shape == (4, 3, 101, 101)
+    assert table.loc["0100p010_2", "status"] == "outside_image"
+
+    elsewhere = campaign.survey.sky_partitions[1]
+    moved = sample.assign(sky_partition=np.where(sample["galaxy_id"] == "0110p010_0", elsewhere, key))
+    product = run_asset(assets.cutouts, campaign, {"stratified_sample": moved}, partition=elsewhere, lake=lake)
+    assert product.table["cutout_path"].tolist() == [f"{elsewhere}#0"]
+
+    name = next(name for name in files if "0100p010-image-r" in name)
+    store(lake, "simulated_survey", None, files={**files, name: files[name][:3000]})
+    product = run_asset(assets.cutouts, campaign, {"stratified_sample": sample}, partition=key, lake=lake)
+    assert product.summary["cut"] == 2 and product.summary["files_quarantined"] == 1
+    assert "image-r" in product.tables["quarantined"].loc[0, "detail"]
 
 
 def test_features_see_the_arc_and_the_hole(campaign, lake, sample):
