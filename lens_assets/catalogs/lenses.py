@@ -57,9 +57,7 @@ def read_lens_list(source: LensSource, path: Path) -> pd.DataFrame:
     frame["name"] = pd.Series([primary_name(text, preferred) for text in frame["names"]], dtype="str")
     frame["named_positive"] = [bool(preferred and preferred.search(text)) for text in frame["names"]]
     frame["source_catalog"] = pd.Series(source.name, index=frame.index, dtype="str")
-    frame["lens_id"] = pd.Series(
-        lens_ids(source.name, frame["ra"], frame["dec"], frame["names"].tolist()), dtype="str"
-    )
+    frame["lens_id"] = pd.Series(lens_ids(source.name, frame["ra"], frame["dec"], frame["names"].tolist()), dtype="str")
     return frame
 
 

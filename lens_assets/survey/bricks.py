@@ -74,9 +74,7 @@ def brick_names(centre_ra_deg: ArrayLike, centre_dec_deg: ArrayLike) -> list[str
     ra, dec = np.atleast_1d(np.asarray(centre_ra_deg)), np.atleast_1d(np.asarray(centre_dec_deg))
     tenths_ra = np.floor(ra * 10.0 + 1e-9).astype(int)
     tenths_dec = np.floor(np.abs(dec) * 10.0 + 1e-9).astype(int)
-    return [
-        f"{a:04d}{'p' if d >= 0 else 'm'}{b:03d}" for a, b, d in zip(tenths_ra, tenths_dec, dec, strict=True)
-    ]
+    return [f"{a:04d}{'p' if d >= 0 else 'm'}{b:03d}" for a, b, d in zip(tenths_ra, tenths_dec, dec, strict=True)]
 
 
 def read_bricks_table(path: Path) -> pd.DataFrame:
@@ -113,5 +111,3 @@ def inside_brick(brick: pd.Series, ra_deg: ArrayLike, dec_deg: ArrayLike) -> NDA
     ra, dec = np.mod(np.asarray(ra_deg, np.float64), 360.0), np.asarray(dec_deg, np.float64)
     inside_ra = np.mod(ra - brick["ra1"], 360.0) < brick["ra2"] - brick["ra1"]
     return np.asarray(inside_ra & (dec >= brick["dec1"]) & (dec < brick["dec2"]))
-
-

@@ -60,9 +60,7 @@ def sweep_name(ra1: int, dec1: int, ra2: int, dec2: int) -> str:
     return "sweep-" + "-".join(f"{ra:03d}{'m' if dec < 0 else 'p'}{abs(dec):03d}" for ra, dec in corners) + ".fits"
 
 
-def tiles_of_pixel(
-    names: Iterable[str], nside: int, pixel: int, margin_arcsec: float
-) -> tuple[SweepTile, ...]:
+def tiles_of_pixel(names: Iterable[str], nside: int, pixel: int, margin_arcsec: float) -> tuple[SweepTile, ...]:
     """Return the tiles among the file names that a partition and its margin need, sorted by name."""
     tiles = [tile for tile in map(parse_sweep_name, names) if tile is not None]
     return tuple(sorted(tile for tile in tiles if pixel in tile.pixels(nside, margin_arcsec)))

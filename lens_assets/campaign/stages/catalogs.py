@@ -89,9 +89,7 @@ class SpectroscopicSource(Settings):
     @model_validator(mode="after")
     def _one_status(self) -> SpectroscopicSource:
         if bool(self.confirmation_column) == bool(self.confirmation):
-            raise ValueError(
-                f"spectroscopic {self.name}: expected exactly one of confirmation_column and confirmation"
-            )
+            raise ValueError(f"spectroscopic {self.name}: expected exactly one of confirmation_column and confirmation")
         return self
 
 
