@@ -38,9 +38,7 @@ def cutouts(run: AssetRun) -> Product:
     from lens_assets.imaging.stamps import STAMP_FILE, read_stamps
     from lens_assets.survey.coadds import read_stamps_from_brick
 
-    sample = run.table(
-        "stratified_sample", columns=["galaxy_id", "ra", "dec", "brickname", "sky_partition", "label"]
-    )
+    sample = run.table("stratified_sample", columns=["galaxy_id", "ra", "dec", "brickname", "sky_partition", "label"])
     wanted = sample[sample["sky_partition"] == run.partition].drop_duplicates("galaxy_id")
     files = survey_files(run)
     size = run.campaign.cutouts.stamp_pixels
@@ -57,9 +55,11 @@ def cutouts(run: AssetRun) -> Product:
     for row in quarantined.itertuples():
         run.log.warning("%s costs %d stamps (%s)", row.detail, row.stamps, row.status)
     cut = table[table["status"] == "ok"]
-    shown = cut.merge(wanted[["galaxy_id", "label"]], on="galaxy_id").sort_values(
-        ["label", "galaxy_id"], ascending=[False, True]
-    ).head(_GALLERY)
+    shown = (
+        cut.merge(wanted[["galaxy_id", "label"]], on="galaxy_id")
+        .sort_values(["label", "galaxy_id"], ascending=[False, True])
+        .head(_GALLERY)
+    )
     rows = [int(name.rpartition("#")[2]) for name in shown["cutout_path"]]
     statuses = table["status"].value_counts().sort_index()
     return Product(
@@ -168,12 +168,8 @@ def training_manifest(run: AssetRun) -> Product:
 
     campaign = run.campaign
     sample = run.table("stratified_sample")
-    systems = manifest.evaluation_only_systems(
-        sample, run.table("lens_catalog"), run.table("spectroscopic_catalog")
-    )
-    training = manifest.assemble(
-        sample, run.table("cutouts"), run.table("cutout_features"), systems, campaign.features
-    )
+    systems = manifest.evaluation_only_systems(sample, run.table("lens_catalog"), run.table("spectroscopic_catalog"))
+    training = manifest.assemble(sample, run.table("cutouts"), run.table("cutout_features"), systems, campaign.features)
     stages = {stage: campaign.settings_digest(stage) for stage in ("cutouts", "features", "sampling", "splits")}
     rows = manifest.published_columns(
         training.rows,
