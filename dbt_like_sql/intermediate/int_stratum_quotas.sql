@@ -1,6 +1,7 @@
 -- How many N1 each stratum and split gives: its own target, and what a neighbouring exposure bin of the same type
 -- lacks: first what the bin below lacks, then what the bin above lacks. What nobody can give is the shortfall. No
--- quota ever falls when the target grows, so that a larger target only adds rows.
+-- quota ever falls when the target grows, so that a larger target only adds rows. A bin without neighbour has null
+-- there, which least() would pass over: it becomes 0 first.
 with counts as (
     select
         split,
@@ -36,8 +37,8 @@ own as (
 from_above as (
     select
         o.*,
-        coalesce(least(o.lacking, up.spare), 0) as got_from_above,
-        coalesce(least(down.lacking, o.spare), 0) as gave_to_below
+        least(o.lacking, coalesce(up.spare, 0)) as got_from_above,
+        least(coalesce(down.lacking, 0), o.spare) as gave_to_below
     from own as o
     left join own as up
         on
@@ -52,8 +53,8 @@ from_above as (
 from_below as (
     select
         f.*,
-        coalesce(least(f.lacking - f.got_from_above, down.spare - down.gave_to_below), 0) as got_from_below,
-        coalesce(least(up.lacking - up.got_from_above, f.spare - f.gave_to_below), 0) as gave_to_above
+        least(f.lacking - f.got_from_above, coalesce(down.spare - down.gave_to_below, 0)) as got_from_below,
+        least(coalesce(up.lacking - up.got_from_above, 0), f.spare - f.gave_to_below) as gave_to_above
     from from_above as f
     left join from_above as up
         on

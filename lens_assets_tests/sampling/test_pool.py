@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from astropy.coordinates import SkyCoord
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from lens_assets.campaign.stages.negatives import NegativesSettings
@@ -32,13 +32,11 @@ def pool(
     """Run the models over rows."""
     around = synthetic.neighbourhood(sources, 5) if neighbourhood is None else neighbourhood
     table = pa.Table.from_pandas(sources, preserve_index=False)
-    results = build_negative_pool(
-        table, around, synthetic.cells_of(sources), rules or synthetic.negatives_settings()
-    )
+    results = build_negative_pool(table, around, synthetic.cells_of(sources), rules or synthetic.negatives_settings())
     return results.tables["negative_pool"].to_pandas()
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6, deadline=None, phases=[Phase.generate])
 @given(seed=st.integers(0, 10_000), doubled=st.booleans())
 def test_every_flag_pool_and_category_matches_python(seed: int, doubled: bool) -> None:
     sources = synthetic.sources(400, seed)
@@ -101,7 +99,10 @@ def test_margin_rows_never_become_rows() -> None:
 def test_a_tighter_filter_removes_candidates_and_adds_none(group: str, tighter: dict[str, object]) -> None:
     sources = synthetic.sources(1500, 6)
     before, after = pool(sources), pool(sources, rules=changed(**{group: tighter}))
-    kept, left = set(before.loc[before["is_candidate"], "galaxy_id"]), set(after.loc[after["is_candidate"], "galaxy_id"])
+    kept, left = (
+        set(before.loc[before["is_candidate"], "galaxy_id"]),
+        set(after.loc[after["is_candidate"], "galaxy_id"]),
+    )
     assert left < kept
 
 
