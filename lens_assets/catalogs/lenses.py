@@ -137,18 +137,20 @@ def _merge_duplicates(frame: pd.DataFrame, precedence: dict[str, int], radius_ar
     rank[keys.sort_values(list(keys.columns), kind="stable").index.to_numpy()] = np.arange(len(frame))
     canonical = canonical_of_groups(frame["ra"], frame["dec"], rank, radius_arcsec)
     repeated = canonical != np.arange(len(frame))
-    names = frame["names"].to_numpy(dtype=object)
-    families, confirmations = frame["family"].to_numpy(dtype=object), frame["confirmation"].to_numpy(dtype=object)
+    names = np.array(frame["names"], dtype=object)
+    families = np.array(frame["family"].fillna(""), dtype=object)
+    confirmations = np.array(frame["confirmation"], dtype=object)
     together: dict[int, list[int]] = {}
     for entry in np.flatnonzero(repeated):
         together.setdefault(int(canonical[entry]), []).append(int(entry))
     for index, others in together.items():
         names[index] = " | ".join([names[index], *names[sorted(others, key=lambda item: rank[item])]])
-        known = [item for item in sorted(others, key=lambda item: rank[item]) if families[item] is not None]
-        if families[index] is None and known:
+        known = [item for item in sorted(others, key=lambda item: rank[item]) if families[item]]
+        if not families[index] and known:
             best = min(known, key=lambda item: CONFIRMATIONS.index(confirmations[item]))
             families[index], confirmations[index] = families[best], confirmations[best]
-    frame["family"], frame["confirmation"] = pd.Series(families, dtype="str"), pd.Series(confirmations, dtype="str")
+    frame["family"] = pd.Series(families, dtype="str").mask(families == "")
+    frame["confirmation"] = pd.Series(confirmations, dtype="str")
     frame["aliases"] = pd.Series(
         [joined_aliases([text], name) for text, name in zip(names, frame["name"], strict=True)], dtype="str"
     )
