@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ ACTIVE_RUNS = 1
 
 def _runs(tracking: Tracking, view: int) -> list[Any]:
     client = tracking._client()
-    experiments = [item.experiment_id for item in client.search_experiments()]
+    named = [item for item in client.search_experiments() if item.name.startswith(f"{tracking.campaign}/")]
+    experiments = [item.experiment_id for item in named]
     return list(client.search_runs(experiments, run_view_type=view))
 
 
@@ -41,7 +43,16 @@ def _die_in_a_run(folder: str) -> None:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with the tables made once; tests use experiments of different campaigns in it."""
-    return tmp_path_factory.mktemp("state")
+    state = tmp_path_factory.mktemp("state")
+    Tracking.local(state, "made")._client()
+    return state
+
+
+@pytest.fixture
+def fresh(folder: Path, tmp_path: Path) -> Path:
+    """Return a folder of its own whose tables are copied, since making them takes seconds."""
+    shutil.copy(folder / "mlflow.db", tmp_path / "mlflow.db")
+    return tmp_path
 
 
 def test_a_run_holds_what_was_logged(folder: Path) -> None:
@@ -58,8 +69,8 @@ def test_a_run_holds_what_was_logged(folder: Path) -> None:
     assert [item.path for item in client.list_artifacts(run.run_id, "figures")] == ["figures/roc.png"]
 
 
-def test_the_same_content_is_counted_once_and_other_content_beside_it(tmp_path: Path) -> None:
-    tracking = Tracking.local(tmp_path, "demo")
+def test_the_same_content_is_counted_once_and_other_content_beside_it(fresh: Path) -> None:
+    tracking = Tracking.local(fresh, "once")
     first, second = _log(tracking, "1"), _log(tracking, "2")
     third = _log(tracking, "3", rate=0.2)
     assert {run.info.run_id for run in _runs(tracking, ACTIVE_RUNS)} == {second, third}
@@ -67,12 +78,12 @@ def test_the_same_content_is_counted_once_and_other_content_beside_it(tmp_path: 
     assert replaced[first] == second
 
 
-def test_a_killed_run_is_marked_failed_when_its_content_is_run_again(tmp_path: Path) -> None:
-    process = multiprocessing.get_context("spawn").Process(target=_die_in_a_run, args=(str(tmp_path),))
+def test_a_killed_run_is_marked_failed_when_its_content_is_run_again(fresh: Path) -> None:
+    process = multiprocessing.get_context("spawn").Process(target=_die_in_a_run, args=(str(fresh),))
     process.start()
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
-    tracking = Tracking.local(tmp_path, "demo")
+    tracking = Tracking.local(fresh, "demo")
     assert [run.info.status for run in _runs(tracking, ACTIVE_RUNS)] == ["RUNNING"]
     with tracking.start("training", "baseline", {"dagster/run_id": "9"}, {}) as run:
         run.metric("auc", 0.9)
