@@ -27,6 +27,7 @@ LEVELS_OF_STRATA = (
     ("theta_bin", "margin_bin", "contrast_bin"),
     ("theta_pair", "margin_bin", "contrast_bin"),
     ("theta_pair", "margin_bin"),
+    ("theta_pair", "margin_pair"),
 )
 """Strata from fine to coarse: Einstein radius, brightness of the arc against the depth and against the host, seeing."""
 
@@ -69,7 +70,7 @@ def with_strata(frame: pd.DataFrame, grid: GridSettings) -> pd.DataFrame:
         margin_bin=np.floor(frame["psfdepth_r_mag"] - frame["arc_mag_r"]),
         contrast_bin=np.floor(frame["arc_mag_r"] - frame["host_mag_r"]),
     )
-    strata["theta_pair"] = strata["theta_bin"] // 2
+    strata["theta_pair"], strata["margin_pair"] = strata["theta_bin"] // 2, strata["margin_bin"] // 2
     outside = strata[["theta_bin", "psf_bin", "depth_bin"]].eq(OUTSIDE).any(axis=1)
     complete = np.isfinite(strata["margin_bin"]) & np.isfinite(strata["contrast_bin"])
     return strata.loc[~outside & complete].reset_index(drop=True)
@@ -183,10 +184,13 @@ def closure_verdict(
 ) -> tuple[str, str]:
     """Return (PASS, FAIL or NOT-EVALUATED, why).
 
-    A standard error above the tolerance cannot confirm closure, and neither can too few lenses: NOT-EVALUATED.
+    Recall of a minority of the lenses says little about the others: then, too, NOT-EVALUATED. A standard error above the tolerance cannot confirm closure, and neither can too few lenses: NOT-EVALUATED.
     """
     if result.n_lenses < minimum_lenses:
         return "NOT-EVALUATED", f"{result.n_lenses} true lenses inside the grid, expected at least {minimum_lenses}"
+    if result.n_unmatched > result.n_lenses:
+        total = result.n_lenses + result.n_unmatched
+        return "NOT-EVALUATED", f"injections predict only {result.n_lenses} of {total} lenses"
     words = f"bias {result.bias:+.3f} +- {result.standard_error:.3f} on {result.n_lenses} lenses"
     if result.standard_error > maximum_bias:
         return "NOT-EVALUATED", f"{words}: too uncertain to test |bias| <= {maximum_bias}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import json
 from pathlib import Path
 
@@ -10,9 +12,10 @@ import pandas as pd
 import pytest
 
 from lens_assets.campaign.campaign import Campaign
+from lens_assets.campaign.stages.injection import InjectionSettings
 from lens_assets.imaging.stamps import stamp_path, write_stamps
 from lens_assets.lake.lake import Lake
-from lens_assets.lensing.injection import render_injections
+from lens_assets.lensing.injection import RenderResult, render_injections
 from lens_assets.lensing.plan import HOST_COLUMNS, draw_parameters
 from lens_assets.selection.grid import bin_index, condition_keys
 from lens_assets_tests.support import store
@@ -47,7 +50,7 @@ def arc_detector(monkeypatch: pytest.MonkeyPatch) -> ArcDetector:
     return detector
 
 
-def hosts(count: int = 8) -> pd.DataFrame:
+def hosts(count: int = 24) -> pd.DataFrame:
     """Return dark hosts in the median conditions, one a region in turn."""
     table = pd.DataFrame({"galaxy_id": [f"10000_1_{k}" for k in range(count)]})
     table["host_cutout_path"] = [stamp_path("hp04-000", k) for k in range(count)]
@@ -56,7 +59,12 @@ def hosts(count: int = 8) -> pd.DataFrame:
         "maskbits": 0, "shape_r": 1.0, "ebv": 0.03,
     }  # fmt: skip
     for band in "grz":
-        values |= {f"mag_{band}": 19.0, f"psfsize_{band}": 1.4, f"psfdepth_{band}_mag": 24.5, f"sky_sigma_{band}": 0.003}
+        values |= {
+            f"mag_{band}": 19.0,
+            f"psfsize_{band}": 1.4,
+            f"psfdepth_{band}_mag": 24.5,
+            f"sky_sigma_{band}": 0.003,
+        }
     for name in HOST_COLUMNS:
         if name not in table:
             table[name] = values[name]
@@ -65,16 +73,31 @@ def hosts(count: int = 8) -> pd.DataFrame:
     return table[list(HOST_COLUMNS)]
 
 
-def fill_injections(lake: Lake, campaign: Campaign, folder: Path, count: int = 60) -> pd.DataFrame:
-    """Store dark host cutouts, the injections rendered on them, their scores and the thresholds of every detector."""
-    grid = campaign.selection_function.grid
-    edges = grid.theta_e_edges_arcsec
-    dark = hosts()
-    plan = draw_parameters(dark, count, campaign.injection, 1, 0.0, (edges[0], edges[-1]), "grid")
+def small(campaign: Campaign) -> Campaign:
+    """Return the campaign with few resamples and three variants, for speed."""
+    settings = campaign.selection_function
+    variants = tuple(item for item in settings.sensitivity.variants if item.name in ("brighter", "fainter", "low_gain"))
+    changes = {
+        "intervals": settings.intervals.model_copy(update={"bootstrap_resamples": 50}),
+        "sensitivity": settings.sensitivity.model_copy(update={"variants": variants}),
+    }
+    stages = {**campaign.stages, "selection_function": settings.model_copy(update=changes)}
+    return dataclasses.replace(campaign, stages=stages)
+
+
+@functools.lru_cache(maxsize=2)
+def _rendered(settings: InjectionSettings, edges: tuple[float, ...], count: int) -> RenderResult:
+    plan = draw_parameters(hosts(), count, settings, 1, 0.0, (edges[0], edges[-1]), "grid")
     plan.insert(2, "condition", CONDITION)
     plan.insert(3, "theta_e_bin", bin_index(plan["theta_e_arcsec"], edges))
     plan["condition"] = plan["condition"].astype("str")
-    rendered = render_injections(plan, np.full((len(plan), 3, PIXELS, PIXELS), 1e-6, np.float32), campaign.injection)
+    return render_injections(plan, np.full((len(plan), 3, PIXELS, PIXELS), 1e-6, np.float32), settings)
+
+
+def fill_injections(lake: Lake, campaign: Campaign, folder: Path, count: int = 60) -> pd.DataFrame:
+    """Store dark host cutouts, the injections rendered on them, their scores and the thresholds of every detector."""
+    grid, dark = campaign.selection_function.grid, hosts()
+    rendered = _rendered(campaign.injection, grid.theta_e_edges_arcsec, count)
     truth = rendered.truth.reset_index(drop=True)
     detector = ArcDetector()
     for key in condition_keys(grid):

@@ -44,22 +44,23 @@ def _fill(lake: Lake, campaign: Campaign, tmp_path, light: np.ndarray) -> None:
         store(lake, "cutouts", rows, key, {"stamps.arrow": shard.read_bytes()})
     manifest = pd.DataFrame(
         {
-            "cutout_path": paths, "galaxy_id": [f"g{k}" for k in range(len(light))], "tier": ["A", "B"] * (len(light) // 2),
+            "cutout_path": paths, "galaxy_id": [f"g{k}" for k in range(len(light))],
+            "tier": ["A", "B"] * (len(light) // 2),
             "split": "test", "label": 0, "in_deployment": True, "psfsize_r": 1.4, "psfdepth_r": 200.0, "type": "SER",
             "confuser_category": ["ring", None] * (len(light) // 2), "maskbits": 0,
         }
     )  # fmt: skip
     store(lake, "training_manifest", manifest)
     visible = np.arange(len(light)) % 3 > 0
-    anchors = pd.DataFrame(
-        {"lens_id": [f"l{k}" for k in range(len(light))], "cutout_path": paths, "visible": visible}
-    )
+    anchors = pd.DataFrame({"lens_id": [f"l{k}" for k in range(len(light))], "cutout_path": paths, "visible": visible})
     store(lake, "anchor_observables", anchors)
     for name in campaign.evaluation.detectors:
         store(lake, "frozen_detector", THRESHOLDS, name, {"detector.json": b"{}"})
 
 
-def test_brighter_arcs_raise_the_conditional_recall_and_leave_the_observable_one(lake, campaign, tmp_path, arc_detector):
+def test_brighter_arcs_raise_the_conditional_recall_and_leave_the_observable_one(
+    lake, campaign, tmp_path, arc_detector
+):
     _fill(lake, campaign, tmp_path, np.linspace(0.1, 1.5, COUNT))
     faint = run_asset(assets.detectability_report, campaign, lake=lake)
     _fill(lake, campaign, tmp_path, np.full(COUNT, 1.5))

@@ -18,6 +18,7 @@ from lens_assets_tests.assets.selection_inputs import (
     ArcDetector,
     arc_detector,
     fill_injections,
+    small,
     verdict_bytes,
 )
 from lens_assets_tests.support import run_asset, store
@@ -27,7 +28,7 @@ __all__ = ["arc_detector"]
 
 @pytest.fixture(scope="module")
 def campaign() -> Campaign:
-    return load_campaign("demo")
+    return small(load_campaign("demo"))
 
 
 @pytest.fixture
@@ -82,16 +83,15 @@ def test_sensitivity_follows_the_light_of_the_arcs(lake, campaign, truth, arc_de
     assert (report["baseline_completeness"].nunique()) == 1
 
 
-def _truth_sky(lake: Lake, campaign: Campaign, count: int) -> pd.DataFrame:
+def _truth_sky(lake: Lake, campaign: Campaign, injected: pd.DataFrame, count: int) -> pd.DataFrame:
+    """Store a sky whose lenses have the Einstein radii and arc fluxes of injections drawn with replacement."""
     rng = np.random.default_rng(4)
-    theta = rng.uniform(0.4, 2.8, count)
-    sky = pd.DataFrame(
-        {
-            "object_id": [f"b-{k}" for k in range(count)], "kind": "lens", "galaxy_id": [f"1_1_{k}" for k in range(count)],
-            "ra": 10.0, "dec": np.arange(count) * 0.001, "theta_e_arcsec": theta, "arc_flux_r": rng.uniform(0.5, 8.0, count),
-            "flux_r": 25.0,
-        }
-    )  # fmt: skip
+    like = injected.iloc[rng.integers(0, len(injected), count)]
+    sky = pd.DataFrame({"object_id": [f"b-{k}" for k in range(count)], "kind": "lens", "ra": 10.0, "flux_r": 25.0})
+    sky["galaxy_id"] = [f"1_1_{k}" for k in range(count)]
+    sky["dec"] = np.arange(count) * 0.001
+    sky["theta_e_arcsec"] = like["theta_e_arcsec"].to_numpy()
+    sky["arc_flux_r"] = 10.0 ** (0.4 * (22.5 - like["lensed_mag_r"].to_numpy()))
     sources = pd.DataFrame(
         {
             "galaxy_id": sky["galaxy_id"], "in_margin": False, "brickname": "0001p000",
@@ -129,7 +129,7 @@ def test_closure_compares_only_unseen_lenses_and_sees_a_detector_that_finds_none
     lake, campaign, tmp_path, arc_detector, monkeypatch
 ):
     truth = fill_injections(lake, campaign, tmp_path, count=400)
-    sky = _truth_sky(lake, campaign, 240)
+    sky = _truth_sky(lake, campaign, truth, 240)
     monkeypatch.setattr("lens_assets.survey.coadds.read_stamps_from_brick", _cutter(sky, 0.8))
     product = run_asset(assets.closure_report, campaign, lake=lake)
     funnel = product.tables["funnel"].set_index("step")["lenses"]
@@ -144,7 +144,6 @@ def test_closure_compares_only_unseen_lenses_and_sees_a_detector_that_finds_none
     assert blind["true_recall"] == 0.0
     assert blind["bias"] > 0.3
     assert blind["verdict"] == "FAIL"
-    assert len(truth) == 400
 
 
 @pytest.fixture
@@ -152,13 +151,10 @@ def judged(lake, campaign, truth, monkeypatch) -> Lake:
     """A lake with everything the release gate reads, all of it good."""
     battery = pd.DataFrame({"observable": ["arc_snr"], "verdict": ["PASS"], "gates": [True]})
     monkeypatch.setattr(assets, "_realism_of_full_run", lambda run: battery)
-    loose = campaign.selection_function.intervals
     for name in campaign.evaluation.detectors:
-        table = _completeness(lake, campaign, name)
-        table["supported"] = table["n"] >= 2
-        store(lake, "completeness_table", table, name)
-        side = run_asset(assets.completeness_table, campaign, partition=name, lake=lake).tables
-        store(lake, "completeness_table", table, name, tables=side)
+        product = run_asset(assets.completeness_table, campaign, partition=name, lake=lake)
+        supported = product.table.assign(supported=product.table["n"] >= 2)
+        store(lake, "completeness_table", supported, name, tables=product.tables)
     stable = pd.DataFrame(
         {"detector": "baseline", "variant": ["redder"], "shift": [0.01], "shift_lower_95": [0.0],
          "shift_upper_95": [0.02], "maximum_shift": [0.1], "verdict": ["STABLE"]}
@@ -173,7 +169,6 @@ def judged(lake, campaign, truth, monkeypatch) -> Lake:
     top = pd.DataFrame({"maskbits": [0], "zero_fraction": [0.0]})
     store(lake, "false_positive_taxonomy", top, tables={"top_of_list": top})
     store(lake, "realism_gate", None, files={"verdict.json": verdict_bytes("realism_gate", "GO")})
-    assert loose.minimum_trials > 2
     return lake
 
 
