@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 import psutil
+from dagster_shared.error import SerializableErrorInfo
 
 from lens_assets.assets import dagster_bridge
 from lens_assets.assets.execution import Lineage
@@ -167,8 +168,15 @@ def _failure(result: dg.ExecuteInProcessResult) -> tuple[list[str], str]:
     failures = [event for event in result.all_events if event.is_step_failure]
     names = [event.step_key or "" for event in failures]
     errors = [event.step_failure_data.error for event in failures if event.step_failure_data.error is not None]
-    details = [error.cause.message if error.cause and not error.message.strip() else error.message for error in errors]
+    details = [_root_cause(error) for error in errors]
     return names or ["run"], "\n".join(detail.strip() for detail in details)
+
+
+def _root_cause(error: SerializableErrorInfo) -> str:
+    """Return the message of the first error of a chain: what went wrong, not that a step failed."""
+    while error.cause is not None:
+        error = error.cause
+    return error.message
 
 
 def observe_settings(lineage: Lineage, instance: dg.DagsterInstance) -> None:
