@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from lens_assets.campaign.stages.injection import ClumpSettings, InjectionSettings, RendererSettings
 from lens_assets.lensing.canvas import Canvas
 from lens_assets.lensing.geometry import angle_from_x_rad, pixel_centres_arcsec
+from lens_assets.lensing.image_sources import SourceImage, shoot_images
 from lens_assets.lensing.images import find_images, multiply_imaged_area_arcsec2
 from lens_assets.lensing.light import light_constants
 from lens_assets.lensing.mass import MassConstants, mass_constants
@@ -59,8 +60,13 @@ def render_injections(
     host_stamps: NDArray[np.float32],
     settings: InjectionSettings,
     progress: Progress | None = None,
+    source_images: Sequence[SourceImage] | None = None,
 ) -> RenderResult:
-    """Render all rows onto `host_stamps` (N, 3, H, W), in row order; `render_batches` is for more than memory holds."""
+    """Render all rows onto `host_stamps` (N, 3, H, W), in row order; `render_batches` is for more than memory holds.
+
+    `source_images`, one for each row, take the place of the Sersic sources; magnitudes, colours, positions and angles
+    stay those of the rows.
+    """
     position = {path: row for row, path in enumerate(plan_rows["injection_id"].astype(str))}
 
     def read(identifiers: Sequence[str]) -> NDArray[np.float32]:
@@ -71,7 +77,7 @@ def render_injections(
             f"expected one host stamp for each of {len(plan_rows)} rows with different injection_id, "
             f"got {len(host_stamps)} stamps and {len(position)} ids"
         )
-    batches = list(render_batches(plan_rows, read, settings, progress, reader_column="injection_id"))
+    batches = list(render_batches(plan_rows, read, settings, progress, "injection_id", source_images))
     if not batches:
         size = settings.renderer.stamp_pixels
         empty = np.zeros((0, len(BANDS), size, size), dtype=np.float32)
@@ -89,6 +95,7 @@ def render_batches(
     settings: InjectionSettings,
     progress: Progress | None = None,
     reader_column: str = "host_cutout_path",
+    source_images: Sequence[SourceImage] | None = None,
 ) -> Iterator[RenderResult]:
     """Yield rendered batches of `renderer.batch_stamps` rows in row order; memory does not grow with the rows.
 
@@ -98,12 +105,17 @@ def render_batches(
     for start in range(0, len(plan_rows), size):
         rows = plan_rows.iloc[start : start + size]
         hosts = read_hosts(rows[reader_column].astype(str).tolist())
-        yield _render_batch(rows, hosts, settings)
+        yield _render_batch(rows, hosts, settings, source_images[start : start + size] if source_images else None)
         if progress is not None:
             progress(min(start + size, len(plan_rows)), len(plan_rows))
 
 
-def _render_batch(rows: pd.DataFrame, hosts: NDArray[np.float32], settings: InjectionSettings) -> RenderResult:
+def _render_batch(
+    rows: pd.DataFrame,
+    hosts: NDArray[np.float32],
+    settings: InjectionSettings,
+    source_images: Sequence[SourceImage] | None,
+) -> RenderResult:
     expected = (len(rows), len(BANDS), settings.renderer.stamp_pixels, settings.renderer.stamp_pixels)
     if hosts.shape != expected:
         raise ValueError(f"host stamps have shape {hosts.shape}, expected {expected} (renderer.stamp_pixels)")
@@ -113,7 +125,8 @@ def _render_batch(rows: pd.DataFrame, hosts: NDArray[np.float32], settings: Inje
     magnification = np.full(len(rows), np.nan)
     usable = status == InjectionStatus.OK
     if usable.any():
-        arcs[usable], magnification[usable] = render_arcs(rows[usable], settings)
+        images = None if source_images is None else [source_images[row] for row in np.flatnonzero(usable).tolist()]
+        arcs[usable], magnification[usable] = render_arcs(rows[usable], settings, source_images=images)
     dark = usable & ~(magnification > 0)
     status[dark] |= InjectionStatus.NO_LIGHT_ON_STAMP
     sigma = rows[list(SIGMA_COLUMNS)].to_numpy(np.float64)
@@ -147,7 +160,10 @@ def input_status(rows: pd.DataFrame, settings: RendererSettings) -> NDArray[np.i
 
 
 def render_arcs(
-    rows: pd.DataFrame, settings: InjectionSettings, dtype: torch.dtype = torch.float32
+    rows: pd.DataFrame,
+    settings: InjectionSettings,
+    dtype: torch.dtype = torch.float32,
+    source_images: Sequence[SourceImage] | None = None,
 ) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
     """Return noiseless lensed sources (N, 3, H, W) in nanomaggies, and the magnification measured on the stamp.
 
@@ -156,8 +172,13 @@ def render_arcs(
     renderer = settings.renderer
     with one_thread():
         canvas = Canvas(renderer.stamp_pixels, PIXEL_SCALE_ARCSEC, dtype, not renderer.psf_includes_pixel)
-        profiles = source_profiles(rows, settings.seed, settings.source.clumps, dtype)
-        rays = shoot(profiles, renderer.stamp_pixels, PIXEL_SCALE_ARCSEC, renderer.ray_tolerance)
+        if source_images is None:
+            profiles = source_profiles(rows, settings.seed, settings.source.clumps, dtype)
+            rays = shoot(profiles, renderer.stamp_pixels, PIXEL_SCALE_ARCSEC, renderer.ray_tolerance)
+        else:
+            x, y, angle = rows[["source_x_arcsec", "source_y_arcsec", "source_angle_deg"]].to_numpy(np.float64).T
+            lenses = lens_of(rows, dtype)
+            rays = shoot_images(source_images, lenses, x, y, angle, renderer.stamp_pixels, PIXEL_SCALE_ARCSEC)
         grid = canvas.deposit(rays, len(rows))
         magnification = grid.sum(dim=(1, 2), dtype=torch.float64).numpy()
         fwhm = torch.tensor(rows[list(PSF_COLUMNS)].to_numpy(np.float64) * renderer.psf_fwhm_scale)

@@ -94,9 +94,11 @@ def test_densities_integrate_to_one(demo):
     widths = [RANGE[1] - RANGE[0], 180.0, 180.0]
     widths += [prior.maximum - prior.minimum for prior in (source.mag_r, source.sersic_index, source.axis_ratio)]
     expected = -np.log(widths).sum()
-    for column, sigma in (("shear_g1", lens.shear_sigma), ("shear_g2", lens.shear_sigma),
-                          ("lens_x_arcsec", lens.centre_sigma_arcsec), ("lens_y_arcsec", lens.centre_sigma_arcsec)):  # fmt: skip
-        expected = expected + norm.logpdf(one[column], 0.0, sigma)
+    for columns, sigma in (
+        (["shear_g1", "shear_g2"], lens.shear_sigma),
+        (["lens_x_arcsec", "lens_y_arcsec"], lens.centre_sigma_arcsec),
+    ):
+        expected = expected + norm.logpdf(one[columns], 0.0, sigma).sum(axis=1)
     expected = expected + norm.logpdf(one["source_g_minus_r"], source.g_minus_r.mean, source.g_minus_r.sigma)
     expected = expected + norm.logpdf(one["source_r_minus_z"], source.r_minus_z.mean, source.r_minus_z.sigma)
     size = source.half_light_radius_arcsec
