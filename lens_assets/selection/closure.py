@@ -184,7 +184,8 @@ def closure_verdict(
 ) -> tuple[str, str]:
     """Return (PASS, FAIL or NOT-EVALUATED, why).
 
-    Recall of a minority of the lenses says little about the others: then, too, NOT-EVALUATED. A standard error above the tolerance cannot confirm closure, and neither can too few lenses: NOT-EVALUATED.
+    Closure cannot be confirmed with too few lenses, with a minority of them predicted, or with a standard error above
+    the tolerance: NOT-EVALUATED.
     """
     if result.n_lenses < minimum_lenses:
         return "NOT-EVALUATED", f"{result.n_lenses} true lenses inside the grid, expected at least {minimum_lenses}"
