@@ -1,0 +1,67 @@
+"""sweep_sources: its numbers follow the files it reads."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lens_assets.assets.survey import sweep_sources
+from lens_assets.campaign.campaign import load_campaign
+from lens_assets.checks.great_expectations import validate
+from lens_assets.checks.suites.survey import SUITES
+from lens_assets.sky import healpix
+from lens_assets.survey.ingest import SOURCE_SCHEMA
+from lens_assets_tests.assets.lens_survey import EAST, PARTITION, survey_lake, tiny_rows
+from lens_assets_tests.support import run_asset
+
+
+@pytest.fixture(scope="module")
+def campaign():
+    return load_campaign("demo")
+
+
+@pytest.fixture(scope="module")
+def product(campaign):
+    return run_asset(sweep_sources, campaign, partition=PARTITION, lake=survey_lake(campaign))
+
+
+def test_a_partition_holds_its_sources_and_accounts_for_all_rows(product):
+    rows = tiny_rows()
+    own = healpix.pixel_of(4, rows["RA"], rows["DEC"]) == healpix.parse_partition_key(PARTITION)[1]
+    assert product.summary["sources"] == own.sum()
+    files = product.tables["files"]
+    assert product.summary["rows_read"] == len(rows) == files["rows_read"].sum()
+    assert files["sweep_file"].is_monotonic_increasing
+    assert set(product.figures) == {"sources"}
+
+
+def test_brighter_flux_in_the_file_is_a_brighter_magnitude_in_the_table(campaign, product):
+    rows = tiny_rows()
+    rows["FLUX_R"] *= 10.0
+    brighter = run_asset(sweep_sources, campaign, partition=PARTITION, lake=survey_lake(campaign, rows))
+    change = brighter.table["mag_r"].to_numpy() - product.table["mag_r"].to_numpy()
+    np.testing.assert_allclose(change, -2.5, atol=1e-6)
+    np.testing.assert_array_equal(brighter.table["mag_z"].to_numpy(), product.table["mag_z"].to_numpy())
+
+
+def test_a_cut_file_is_quarantined_and_the_checks_say_so(campaign, product):
+    cut = run_asset(sweep_sources, campaign, partition=PARTITION, lake=survey_lake(campaign, damage=EAST))
+    assert cut.summary["files_quarantined"] == 1
+    assert 0 < cut.table.num_rows < product.table.num_rows
+    files = cut.tables["files"]
+    assert files.set_index("sweep_file").loc[EAST, "reason"] == "truncated"
+    for name in ("sweep_files_tolerated", "sweep_files_all_read"):
+        assert not all(item.passed for item in validate(files, SUITES[name], campaign))
+        assert all(item.passed for item in validate(product.tables["files"], SUITES[name], campaign))
+
+
+def test_an_empty_pixel_is_an_empty_table_with_its_schema(campaign):
+    empty = run_asset(sweep_sources, campaign, partition="hp04-016", lake=survey_lake(campaign))
+    assert empty.table.num_rows == 0
+    assert empty.table.schema.equals(SOURCE_SCHEMA)
+    assert empty.summary["files"] == 0
+
+
+def test_running_twice_gives_the_same_bytes(campaign, product):
+    again = run_asset(sweep_sources, campaign, partition=PARTITION, lake=survey_lake(campaign))
+    assert again.table.equals(product.table)
