@@ -34,10 +34,10 @@ def make_world(count: int, seed: int) -> dict[str, pd.DataFrame]:
 
 
 def baseline(**changes: object) -> StratifiedDesign:
-    """The demo's baseline with some settings replaced."""
+    """The demo's baseline with the survey's share of confusers and some settings replaced."""
     design = synthetic.sampling_settings().designs["baseline"]
     assert isinstance(design, StratifiedDesign)
-    return StratifiedDesign.model_validate({**design.model_dump(), **changes})
+    return StratifiedDesign.model_validate({**design.model_dump(), "n2_fraction": 0.15, **changes})
 
 
 def draw(world: dict[str, pd.DataFrame], design: StratifiedDesign | RandomDesign, **replaced: pd.DataFrame) -> Sample:
