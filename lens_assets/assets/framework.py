@@ -101,8 +101,8 @@ def lens_asset(
     """Declare an asset of the lineage; the function's name is its key.
 
     `optional_inputs` may be absent. `settings` names the stages it reads; "experiments" means the partition's own
-    file. `behind` names the gate that must say GO for exactly these inputs; it is an input too. `simulated_only` assets exist only in
-    campaigns whose survey is simulated.
+    file. `behind` names the gate that must say GO for exactly these inputs; it is an input too.
+    `simulated_only` assets exist only in campaigns whose survey is simulated.
     """
 
     def declare(function: Callable[[AssetRun], Product]) -> LensAsset:

@@ -1,4 +1,4 @@
-"""The simulated survey and its truth: files in DR10's formats that everything downstream reads as it reads the survey's."""
+"""The simulated survey, in DR10's formats so that everything reads it as it reads the survey's, and its truth."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _gallery(run: AssetRun, root: Path, sky: Sky) -> Figure:
         chosen += list(sky.objects[sky.objects["kind"] == kind].head(GALLERY_PER_CLASS).itertuples())
     stamps, titles = [], []
     for item in chosen:
-        read = read_stamps_from_brick(survey, item.brickname, np.array([item.ra]), np.array([item.dec]), 101)
+        read = read_stamps_from_brick(survey, str(item.brickname), np.array([item.ra]), np.array([item.dec]), 101)
         stamps.append(read.stamps[0])
         titles.append(str(item.kind))
     return gallery(np.stack(stamps), titles, columns=8)

@@ -74,6 +74,9 @@ class DetectorModule(nn.Module):
         self.register_buffer("coefficients", torch.tensor(coefficients, dtype=torch.float32))
         self.register_buffer("intercept", torch.tensor(detector.combiner.intercept, dtype=torch.float32))
 
+    coefficients: Tensor
+    intercept: Tensor
+
     def forward(self, stamps: Tensor) -> Tensor:
         """Return scores (N,)."""
         logits = torch.stack([member(stamps) for member in self.members], dim=1)

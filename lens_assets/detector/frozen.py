@@ -239,7 +239,8 @@ def network_with(architecture: ArchitectureSettings, state: Mapping[str, Tensor]
     with deterministic():
         network = build_network(architecture)
     network.load_state_dict(dict(state))
-    return network.to(memory_format=torch.channels_last).eval().requires_grad_(False)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network.eval().requires_grad_(False)
 
 
 def score_in_chunks(

@@ -122,7 +122,8 @@ class _State:
     def __init__(self, settings: ExperimentSettings, fingerprint: str) -> None:
         seed_torch(settings.training.seed, "weights")
         self.fingerprint = fingerprint
-        self.network = build_network(settings.architecture).to(device(), memory_format=torch.channels_last)
+        self.network = build_network(settings.architecture).to(device())
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(),
             lr=settings.training.learning_rate,

@@ -81,7 +81,9 @@ def score_histograms(scored: pd.DataFrame, thresholds: pd.DataFrame, audit: str,
         weights = np.full(len(members), 1.0 / len(members))
         label = f"{tier} ({len(members)})"
         colour = shades.get(str(tier), GUIDE_COLOUR)
-        axis.hist(members["score"], edges, weights=weights, histtype="step", color=colour, label=label, linewidth=1.5)
+        axis.hist(
+            members["score"], edges.tolist(), weights=weights, histtype="step", color=colour, label=label, linewidth=1.5
+        )
     cut = float(thresholds.loc[thresholds["name"] == audit, "threshold"].iloc[0])
     axis.axvline(cut, color=GUIDE_COLOUR, linestyle=":", label=f"{audit}: {cut:.3f}")
     axis.set(yscale="log", xlabel="score", ylabel="share of the tier", title=title)

@@ -132,16 +132,13 @@ class Lake:
     def file(self, asset: str, name: str, partition: str | None = None) -> Path:
         """Return a local path of a stored file; remote files are fetched once per process."""
         record = self.require(asset, partition)
-        entry = self._entry(record, name)
-        path = self._path(asset, partition, f"{record.generation}/{name}")
-        self._verify(path, entry)
-        return self._fetch(path, entry) if self._is_remote else Path(path)
+        return self._local(asset, partition, record, self._entry(record, name))
 
     def folder(self, asset: str, partition: str | None = None) -> Path:
         """Return a local folder that holds every file of a stored partition."""
         record = self.require(asset, partition)
-        for entry in record.files:
-            self.file(asset, entry.name, partition)
+        for entry in record.files:  # the sidecar is read once: a survey has thousands of files
+            self._local(asset, partition, record, entry)
         path = self._path(asset, partition, record.generation)
         return self._cache_folder() / path if self._is_remote else Path(path)
 

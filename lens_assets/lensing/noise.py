@@ -5,12 +5,16 @@ electrons per nanomaggy of the whole coadd. Hence G = S / sigma^2, from the stam
 2.7e4 in r at DR10 depth, deeper stamps more. The night sky is DECam's nominal one, g 22.04, r 20.91, z 18.46
 mag/arcsec^2 (legacysurvey/obsbot, decam.py). Read noise and the covariance of resampled pixels are left out: both make
 the true gain a few tens of percent larger, where source noise is a percent of the sky's.
+
+Correlation. A coadd is resampled, so neighbouring pixels share their photon noise as they share the sky's; white noise
+would be rougher than that of any real source.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import convolve1d
 
 from lens_assets.campaign.stages.injection import NoiseSettings, SkyBrightnessSettings
 from lens_assets.sky.randomness import generator
@@ -33,6 +37,7 @@ def shot_noise(
     """Return Poisson noise of mean zero and variance signal/gain, shape (3, H, W), nanomaggies.
 
     It is exactly zero where the signal is not positive. Each band has its own stream, keyed by the injection.
+    Neighbouring pixels are independent.
     """
     noise = np.zeros(signal.shape, dtype=np.float64)
     for plane, band in enumerate(BANDS):
@@ -40,6 +45,21 @@ def shot_noise(
         expected = np.maximum(np.asarray(signal[plane], dtype=np.float64), 0.0) * gain[plane]
         noise[plane] = (stream.poisson(expected) - expected) / gain[plane]
     return noise
+
+
+def correlated(noise: NDArray[np.floating], pixel_correlation: float) -> NDArray[np.float64]:
+    """Return white noise (..., H, W) after a resampling that correlates neighbours along rows and columns.
+
+    The kernel [a, 1 - 2a, a] along each axis has unit sum, as flux is conserved: a flux summed over many pixels keeps its
+    error while single pixels vary less, exactly as the sky whose inverse variance promises the error of sums. With
+    correlation rho = 2 a (1 - 2a) / ((1 - 2a)^2 + 2 a^2) the quadratic (4 + 6 rho) a^2 - (2 + 4 rho) a + rho = 0 gives a.
+    What was exactly zero stays so.
+    """
+    rho = pixel_correlation
+    a = ((1.0 + 2.0 * rho) - np.sqrt((1.0 + 2.0 * rho) ** 2 - (4.0 + 6.0 * rho) * rho)) / (4.0 + 6.0 * rho)
+    kernel = np.array([a, 1.0 - 2.0 * a, a])
+    smooth = convolve1d(convolve1d(noise, kernel, axis=-1, mode="constant"), kernel, axis=-2, mode="constant")
+    return np.where(noise != 0.0, smooth, 0.0)
 
 
 def second_sky(
@@ -65,6 +85,7 @@ def added_noise(
     if settings.mode == "none":
         return np.zeros(signal.shape, dtype=np.float64)
     noise = shot_noise(signal, np.asarray(gain) * settings.gain_scale, seed, injection_id)
+    noise = correlated(noise, settings.pixel_correlation)
     if settings.mode == "source_shot_and_sky":
         noise += second_sky(signal.shape, sky_sigma, seed, injection_id)
     return noise

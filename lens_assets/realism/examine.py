@@ -89,7 +89,7 @@ def observe_injections(
     names = np.unique(hosts.to_numpy(str))
     missing = [name for name in names if name not in position.index]
     if missing:
-        raise ValueError(f"{len(missing)} hosts have no untouched stamp, {missing[0]} among them; give every host's stamp")
+        raise ValueError(f"{len(missing)} hosts lack an untouched stamp, {missing[0]} among them; give every host's")
     rows = position.loc[names].to_numpy(np.int64)
     alone = observe(StampTable(untouched.table.iloc[rows], lambda block: untouched.read(rows[block])), settings)
     shows = dict(zip(names.tolist(), is_visible(alone, settings.detectability), strict=True))

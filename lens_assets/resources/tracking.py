@@ -242,7 +242,7 @@ class Tracking:
             yield
 
 
-class TrackingResource(dg.ConfigurableResource):  # type: ignore[misc]
+class TrackingResource(dg.ConfigurableResource):
     """Opens tracking: an MLflow URI, else SQLite under `LENS_STATE_DIR`, else under `.lens/state`."""
 
     uri: str = ""

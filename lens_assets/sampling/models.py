@@ -191,7 +191,9 @@ def _literal(value: Parameter) -> exp.Expr:
 def _bound_in(node: exp.In, parameters: Mapping[str, Parameter], path: Path | str) -> exp.Expr:
     value = _value(node.args["field"].name, parameters, path)
     if not isinstance(value, tuple):
-        raise ModelError(f"{path}: parameter ${node.args['field'].name} stands after IN; expected a tuple, got {value!r}")
+        raise ModelError(
+            f"{path}: parameter ${node.args['field'].name} stands after IN; expected a tuple, got {value!r}"
+        )
     if not value:
         return exp.false()
     return exp.In(this=node.this, expressions=[exp.convert(item) for item in value])

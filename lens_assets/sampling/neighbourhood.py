@@ -49,9 +49,7 @@ def similar_neighbours(sources: pd.DataFrame, settings: MergerSettings) -> NDArr
     return counts
 
 
-def contaminant_categories(
-    sources: pd.DataFrame, contaminants: pd.DataFrame, radius_arcsec: float
-) -> dict[str, str]:
+def contaminant_categories(sources: pd.DataFrame, contaminants: pd.DataFrame, radius_arcsec: float) -> dict[str, str]:
     """Return galaxy_id -> category of the curated contaminants, by id where they name one, else the nearest source.
 
     Where several contaminants claim a source, the first by contaminant_id names it.

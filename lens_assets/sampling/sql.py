@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 import duckdb
 import pandas as pd
@@ -22,7 +23,7 @@ from lens_assets.sampling.models import (
     Source,
 )
 
-SourceData = pd.DataFrame | pa.Table | Sequence[str]
+SourceData: TypeAlias = pd.DataFrame | pa.Table | Sequence[str]
 
 
 class ModelTestError(AssertionError):
@@ -52,7 +53,11 @@ def run(
     `sources` may hold models too, made before: then they are read and not run. Tests beside the targets and beside
     materialised models are run too; ModelTestError names what they found.
     """
-    config = {"threads": threads, "memory_limit": memory_limit, "preserve_insertion_order": False}
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "threads": threads,
+        "memory_limit": memory_limit,
+        "preserve_insertion_order": False,
+    }
     if temporary_folder is not None:
         config["temp_directory"] = str(temporary_folder)
     with duckdb.connect(config=config) as connection:
@@ -139,9 +144,7 @@ def _exists(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
     return True
 
 
-def _register(
-    connection: duckdb.DuckDBPyConnection, name: str, source: Source | None, data: SourceData
-) -> None:
+def _register(connection: duckdb.DuckDBPyConnection, name: str, source: Source | None, data: SourceData) -> None:
     if isinstance(data, pd.DataFrame):
         data = pa.Table.from_pandas(data, preserve_index=False)
     relation = connection.from_arrow(data) if isinstance(data, pa.Table) else connection.read_parquet(list(data))
@@ -150,9 +153,7 @@ def _register(
         return
     missing = [column for column in source.columns if column not in relation.columns]
     if missing:
-        raise ModelError(
-            f"table {name} lacks the columns {', '.join(missing)}; {SOURCES_FILE} says what they are"
-        )
+        raise ModelError(f"table {name} lacks the columns {', '.join(missing)}; {SOURCES_FILE} says what they are")
     declared = [
         exp.alias_(exp.cast(exp.column(column, quoted=True), kind, dialect=DIALECT), column, quoted=True).sql(DIALECT)
         for column, (kind, _) in source.columns.items()

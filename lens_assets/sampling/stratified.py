@@ -109,9 +109,7 @@ def draw_all(
 ) -> Sample:
     """Draw every design of a campaign; rows are sorted by design and galaxy_id."""
     samples = [
-        draw_design(
-            name, design, settings.seed, negative_pool, positives, split_cells, pool_bins, temporary_folder
-        )
+        draw_design(name, design, settings.seed, negative_pool, positives, split_cells, pool_bins, temporary_folder)
         for name, design in sorted(settings.designs.items())
     ]
     return Sample(

@@ -29,7 +29,7 @@ _SATURATED = {"g": Maskbits.SATUR_G, "r": Maskbits.SATUR_R, "z": Maskbits.SATUR_
 
 @dataclass(frozen=True)
 class Coadd:
-    """The planes of one brick, (pixels, pixels) each, by band: image (nmgy), invvar (nmgy^-2), nexp, psfsize (arcsec)."""
+    """The planes of one brick by band, (pixels, pixels): image (nmgy), invvar (nmgy^-2), nexp, psfsize (arcsec)."""
 
     image: dict[str, NDArray[np.float32]]
     invvar: dict[str, NDArray[np.float32]]
@@ -58,7 +58,7 @@ def render_brick(settings: SimulatedSkySettings, brick: Brick, objects: pd.DataF
         image[band] = np.where(covered, plane, 0.0).astype(np.float32)
         good = covered & ((maskbits & int(_SATURATED[band])) == 0)
         invvar[band] = np.where(good, sigma**-2, 0.0).astype(np.float32)
-        fwhm = state.fwhm_at(columns, rows, pixels)
+        fwhm = state.fwhm_at(columns.astype(np.float64), rows.astype(np.float64), pixels)
         psfsize[band] = np.where(covered, fwhm, 0.0).astype(np.float32)
     return Coadd(image, invvar, exposures, psfsize, maskbits)
 

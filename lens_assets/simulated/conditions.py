@@ -104,9 +104,7 @@ def draw_conditions(seed: int, brickname: str, pixels: PixelSettings) -> BrickCo
     return BrickConditions(ebv=ebv, has_i_band=bool(rng.random() < 0.8), bands=bands)
 
 
-def exposure_map(
-    seed: int, brickname: str, band: str, exposures: int, pixels: int, incomplete: bool
-) -> IntArray:
+def exposure_map(seed: int, brickname: str, band: str, exposures: int, pixels: int, incomplete: bool) -> IntArray:
     """Return the number of images at every pixel, (pixels, pixels): a gap between CCDs crosses some of them.
 
     An incomplete brick has a strip without any image along one edge.

@@ -72,11 +72,15 @@ def write_coadd(root: Path, brick: Brick, coadd: Coadd, quantisation_nanomaggy: 
         planes = {"image": coadd.image[band], "invvar": coadd.invvar[band], "psfsize": coadd.psfsize[band]}
         for plane, values in planes.items():
             step = steps.get(plane, -max(float(values.max()) * 1e-5, 1e-6))
-            _write_compressed(root / coadd_path(brick.name, plane, band), values, coadd_header(brick, plane, band), step)
+            _write_compressed(
+                root / coadd_path(brick.name, plane, band), values, coadd_header(brick, plane, band), step
+            )
         _write_compressed(
             root / coadd_path(brick.name, "nexp", band), coadd.nexp[band], coadd_header(brick, "nexp", band), None
         )
-    _write_compressed(root / coadd_path(brick.name, "maskbits"), coadd.maskbits, coadd_header(brick, "maskbits", ""), None)
+    _write_compressed(
+        root / coadd_path(brick.name, "maskbits"), coadd.maskbits, coadd_header(brick, "maskbits", ""), None
+    )
 
 
 def _write_compressed(path: Path, values: NDArray[np.generic], header: fits.Header, step: float | None) -> None:
@@ -153,7 +157,7 @@ def write_bricks_table(root: Path, bricks: tuple[Brick, ...], sources: pd.DataFr
     table = bricks_table(bricks, sources)
     types = {"f": "f4", "i": "i4", "u": "i4", "b": "?", "O": "S8", "U": "S8"}
     double = {"ra", "dec", "ra1", "ra2", "dec1", "dec2"}
-    dtype = [(name, "f8" if name in double else types.get(np.dtype(kind).kind, "S8") if isinstance(kind, np.dtype) else "S8")
+    dtype = [(name, "f8" if name in double else types.get(np.dtype(kind).kind, "S8") if isinstance(kind, np.dtype) else "S8")  # noqa: E501
              for name, kind in table.dtypes.items()]  # fmt: skip
     records = np.zeros(len(table), dtype=dtype)
     for name in table.columns:

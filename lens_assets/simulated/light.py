@@ -34,7 +34,7 @@ def wavenumbers(pixels: int) -> tuple[FloatArray, FloatArray]:
     """Return (kx, ky) in radian per pixel of a real-to-complex transform: (1, pixels/2 + 1) and (pixels, 1)."""
     kx = 2.0 * np.pi * np.fft.rfftfreq(pixels)[None, :]
     ky = 2.0 * np.pi * np.fft.fftfreq(pixels)[:, None]
-    return kx, ky
+    return kx.astype(np.float64), ky.astype(np.float64)
 
 
 @lru_cache(maxsize=16)

@@ -205,9 +205,13 @@ def _companions(rng: Rng, parent: Row) -> list[Row]:
         distance, angle = rng.uniform(1.3, 3.5) / PIXEL_SCALE_ARCSEC, rng.uniform(0.0, 2.0 * np.pi)
         mag_z = 22.5 - 2.5 * np.log10(parent["flux_z"]) + rng.uniform(0.7, 2.8)
         blue = rng.random() < 0.5
-        colours = (rng.uniform(0.1, 0.7), rng.uniform(0.1, 0.5)) if blue else (rng.uniform(0.9, 1.7), rng.uniform(0.6, 1.2))
+        colours = (
+            (rng.uniform(0.1, 0.7), rng.uniform(0.1, 0.5)) if blue else (rng.uniform(0.9, 1.7), rng.uniform(0.6, 1.2))
+        )
         row = _photometry(rng, float(mag_z), float(colours[0]), float(colours[1]))
-        row |= _shape("EXP" if blue else "DEV", float(rng.uniform(0.3, 0.9)), 1.0 if blue else 4.0, rng.uniform(0.4, 1.0), rng)
+        row |= _shape(
+            "EXP" if blue else "DEV", float(rng.uniform(0.3, 0.9)), 1.0 if blue else 4.0, rng.uniform(0.4, 1.0), rng
+        )
         row |= {"x_px": parent["x_px"] + distance * np.cos(angle), "y_px": parent["y_px"] + distance * np.sin(angle)}
         rows.append(row | {"kind": "companion"})
     return rows

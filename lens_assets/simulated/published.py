@@ -59,7 +59,7 @@ def _lenses(sky: Sky) -> pd.DataFrame:
 
 def _jname(prefix: str, ra: float, dec: float) -> str:
     place = SkyCoord(ra, dec, unit="deg")
-    return f"{prefix}J{place.ra.to_string('hour', sep='', pad=True)[:4]}{place.dec.to_string(sep='', pad=True, alwayssign=True)[:5]}"
+    return f"{prefix}J{place.ra.to_string('hour', sep='', pad=True)[:4]}{place.dec.to_string(sep='', pad=True, alwayssign=True)[:5]}"  # noqa: E501
 
 
 def _desi_name(ra: float, dec: float) -> str:
@@ -69,7 +69,16 @@ def _desi_name(ra: float, dec: float) -> str:
 def _redshift_text(rng: np.random.Generator, redshift: float) -> str:
     """Return a redshift as catalogues print them: two in five unknown, some uncertain, some from two sources."""
     plain = f"{redshift:.3f}"
-    choices = ["not measured", "", plain, f"{redshift:.2f}?", f"~{redshift:.1f}", f"{plain} | {redshift:.6f}", f"{plain} | nan", "-"]
+    choices = [
+        "not measured",
+        "",
+        plain,
+        f"{redshift:.2f}?",
+        f"~{redshift:.1f}",
+        f"{plain} | {redshift:.6f}",
+        f"{plain} | nan",
+        "-",
+    ]
     return str(rng.choice(choices, p=[0.28, 0.10, 0.42, 0.05, 0.04, 0.06, 0.03, 0.02]))
 
 
@@ -98,10 +107,15 @@ def lens_table(sky: Sky) -> pd.DataFrame:
         if rng.random() >= sky.settings.lenses.published_fraction:
             continue
         name, reference, grading = _published_name(rng, lens)
-        redshift = float(np.clip(0.25 + 0.12 * (22.5 - 2.5 * np.log10(lens["flux_z"]) - 17.0) + rng.normal(0, 0.06), 0.08, 1.0))
+        redshift = float(
+            np.clip(0.25 + 0.12 * (22.5 - 2.5 * np.log10(lens["flux_z"]) - 17.0) + rng.normal(0, 0.06), 0.08, 1.0)
+        )
         text = _redshift_text(rng, redshift)
         if rng.random() < 0.05:
-            name, reference = f"{name} | {int(rng.integers(1e6, 2e6))}", f"{reference} | {_SECOND_REFERENCE}"
+            name, reference = (
+                f"{name} | {int(rng.integers(1_000_000, 2_000_000))}",
+                f"{reference} | {_SECOND_REFERENCE}",
+            )
         offset = rng.normal(0.0, 0.06, size=2)
         rows.append(_row(name, lens["ra"], lens["dec"], offset, text, "galaxy", grading, reference))
         if rng.random() < 1 / 16:
@@ -146,7 +160,18 @@ def _clusters(sky: Sky) -> list[dict[str, Any]]:
         name = _jname("NSCS " if listed_as_galaxy else "A", float(ra[0]), float(dec[0]))
         kind = "galaxy" if listed_as_galaxy else str(rng.choice(["cluster", "group"], p=[0.9, 0.1]))
         reference = GROUP_SURVEY_REFERENCE if listed_as_galaxy else CLUSTER_REFERENCE
-        rows.append(_row(name, float(ra[0]), float(dec[0]), (0.0, 0.0), f"{rng.uniform(0.1, 0.5):.2f}", kind, "probable", reference))
+        rows.append(
+            _row(
+                name,
+                float(ra[0]),
+                float(dec[0]),
+                (0.0, 0.0),
+                f"{rng.uniform(0.1, 0.5):.2f}",
+                kind,
+                "probable",
+                reference,
+            )
+        )
     return rows
 
 
@@ -161,7 +186,7 @@ def spectroscopic_table(sky: Sky) -> pd.DataFrame:
         if rng.random() < 0.10:
             z_lens = float(rng.uniform(0.1, 0.7))
             rows.append({
-                "name": _jname("SPEC-", lens["ra"], lens["dec"]), "RA": round(lens["ra"], 5), "DEC": round(lens["dec"], 5),
+                "name": _jname("SPEC-", lens["ra"], lens["dec"]), "RA": round(lens["ra"], 5), "DEC": round(lens["dec"], 5),  # noqa: E501
                 "z_lens": round(z_lens, 4), "z_source": round(z_lens + rng.uniform(0.4, 1.8), 4),
                 "confirmation": "confirmed" if rng.random() < 0.6 else "silver",
             })  # fmt: skip
@@ -169,7 +194,7 @@ def spectroscopic_table(sky: Sky) -> pd.DataFrame:
 
 
 def contaminant_table(sky: Sky) -> pd.DataFrame:
-    """Return reviewed non-lenses: name, RA, DEC (deg), category (the confuser classes, and artefacts by bright stars)."""
+    """Return reviewed non-lenses: name, RA, DEC (deg), category (the confuser classes, and artefacts by bright stars)."""  # noqa: E501
     rows = []
     reviewed = sky.objects[sky.objects["kind"].isin([*CONFUSER_KINDS, "bright_star"])]
     for _, row in reviewed.iterrows():

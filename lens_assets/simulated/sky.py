@@ -85,9 +85,7 @@ def draw_brick(settings: SimulatedSkySettings, brick: Brick) -> tuple[pd.DataFra
     return objects, sources
 
 
-def _with_lenses(
-    objects: pd.DataFrame, settings: SimulatedSkySettings, conditions: BrickConditions
-) -> pd.DataFrame:
+def _with_lenses(objects: pd.DataFrame, settings: SimulatedSkySettings, conditions: BrickConditions) -> pd.DataFrame:
     rows = {}
     for index, host in objects[objects["kind"] == "lens"].iterrows():
         drawn = lenses.draw_lens(settings.lenses, host, settings.seed)
@@ -118,7 +116,9 @@ def choose_bricks(settings: SimulatedSkySettings) -> tuple[Brick, ...]:
     table = table.iloc[rng.permutation(len(table))].reset_index(drop=True)
     chosen: list[int] = []
     _take(table, chosen, table.index[table["on_block_edge"]], layout.block_edge_bricks)
-    _take(table, chosen, table.index[table["on_partition_edge"]], layout.block_edge_bricks + layout.partition_edge_bricks)
+    _take(
+        table, chosen, table.index[table["on_partition_edge"]], layout.block_edge_bricks + layout.partition_edge_bricks
+    )
     ordinary = table[~table["on_partition_edge"]]
     turns = ordinary.groupby("partition").cumcount().sort_values(kind="stable").index
     _take(table, chosen, turns, layout.n_bricks)

@@ -27,7 +27,8 @@ def write_survey(sky: Sky, root: Path, workers: int | None = None, progress: Pro
         workers: processes; the settings' number when None. The bytes written do not depend on it.
         progress: called with (bricks done, bricks in all).
 
-    Returns:
+    Returns
+    -------
         Rows of every sweep file and published catalog, by file name.
     """
     rows = files.write_sweeps(root, sky.sources, sky.settings.layout.sweep_overlap_deg)

@@ -79,7 +79,9 @@ def _with_arc_light(objects: pd.DataFrame, rng: np.random.Generator) -> pd.DataF
     is_lens = (sources["kind"] == "lens").to_numpy()
     theta_e = sources["theta_e_arcsec"].to_numpy()
     separated = is_lens & (theta_e > 1.3) & (sources["arc_snr_r"].to_numpy() > 12) & (rng.random(len(sources)) < 0.35)
-    share = np.clip(1.1 - 0.35 * theta_e, 0.2, 0.9) * rng.uniform(0.7, 1.0, len(sources)) * np.where(separated, 0.5, 1.0)
+    share = (
+        np.clip(1.1 - 0.35 * theta_e, 0.2, 0.9) * rng.uniform(0.7, 1.0, len(sources)) * np.where(separated, 0.5, 1.0)
+    )
     for band in BANDS:
         arc = np.where(is_lens, share * sources[f"arc_flux_{band}"].fillna(0.0), 0.0)
         sources[f"flux_{band}"] = sources[f"flux_{band}"] + arc
@@ -188,7 +190,14 @@ def _measure_i_band(catalogue: pd.DataFrame, sources: pd.DataFrame, present: boo
     for stem in ("FIBERFLUX", "FIBERTOTFLUX"):
         share = catalogue[f"{stem}_R"] / catalogue["FLUX_R"].where(catalogue["FLUX_R"] != 0, 1.0)
         catalogue[f"{stem}_I"] = (catalogue["FLUX_I"] * share).astype(np.float32)
-    for stem, factor in {"FLUX_IVAR": 0.5, "PSFDEPTH": 0.5, "GALDEPTH": 0.5, "PSFSIZE": 0.95, "RCHISQ": 1.0, "FRACIN": 1.0}.items():
+    for stem, factor in {
+        "FLUX_IVAR": 0.5,
+        "PSFDEPTH": 0.5,
+        "GALDEPTH": 0.5,
+        "PSFSIZE": 0.95,
+        "RCHISQ": 1.0,
+        "FRACIN": 1.0,
+    }.items():
         catalogue[f"{stem}_I"] = (catalogue[f"{stem}_R"] * factor).astype(np.float32)
     catalogue["NOBS_I"] = np.maximum(catalogue["NOBS_R"] - 2, seen.astype(np.int16)).astype(np.int16)
 
@@ -226,7 +235,9 @@ def _measure_shapes(catalogue: pd.DataFrame, sources: pd.DataFrame, rng: np.rand
     fixed_index = np.select([types == "DEV", np.isin(types, ["EXP", "REX"])], [4.0, 1.0], 0.0)
     catalogue["TYPE"] = types
     catalogue["SHAPE_R"] = np.where(extended, np.maximum(radius, 0.01), 0.0).astype(np.float32)
-    catalogue["SHAPE_R_IVAR"] = np.where(extended, 1.0 / (radius_error * np.maximum(radius, 0.01)) ** 2, 0).astype(np.float32)
+    catalogue["SHAPE_R_IVAR"] = np.where(extended, 1.0 / (radius_error * np.maximum(radius, 0.01)) ** 2, 0).astype(
+        np.float32
+    )
     for name, value in {"SHAPE_E1": e1 * shrink, "SHAPE_E2": e2 * shrink}.items():
         catalogue[name] = np.where(shaped, value, 0.0).astype(np.float32)
         catalogue[f"{name}_IVAR"] = np.where(shaped, 1.0 / shape_error**2, 0.0).astype(np.float32)
@@ -276,5 +287,14 @@ def _flag(
     fitbits |= np.where(is_star & (mag < MEDIUM_STAR_MAG), int(Fitbits.MEDIUM), 0)
     catalogue["FITBITS"] = fitbits.astype(np.int16)
     catalogue.loc[forced, "TYPE"] = "PSF"
-    for name in ("SHAPE_R", "SHAPE_R_IVAR", "SHAPE_E1", "SHAPE_E1_IVAR", "SHAPE_E2", "SHAPE_E2_IVAR", "SERSIC", "SERSIC_IVAR"):
+    for name in (
+        "SHAPE_R",
+        "SHAPE_R_IVAR",
+        "SHAPE_E1",
+        "SHAPE_E1_IVAR",
+        "SHAPE_E2",
+        "SHAPE_E2_IVAR",
+        "SERSIC",
+        "SERSIC_IVAR",
+    ):
         catalogue.loc[forced, name] = np.float32(0.0)

@@ -88,7 +88,7 @@ def contiguous_regions(cells: ArrayLike, nside: int, block_nside: int) -> IntArr
 def region_folds(regions: ArrayLike, folds: int, seed: int) -> dict[int, int]:
     """Return the fold of every region: largest first into the emptiest fold, ties by hash, so folds are balanced."""
     names, sizes = np.unique(np.asarray(regions, dtype=np.int64), return_counts=True)
-    order = np.lexsort((cell_uniform(names, seed), -sizes)) if len(names) else []
+    order: list[int] = np.lexsort((cell_uniform(names, seed), -sizes)).tolist() if len(names) else []
     filled = [0] * folds
     fold_of: dict[int, int] = {}
     for index in order:

@@ -135,22 +135,16 @@ def cluster_bootstrap_rate(
 def _ranked(scores: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.bool_], int]:
     values, positive = np.asarray(scores, dtype=np.float64), np.asarray(labels).astype(bool)
     if values.shape != positive.shape or values.ndim != 1:
-        raise ValueError(
-            f"scores have shape {values.shape} and labels {positive.shape}; expected the same (N,)"
-        )
+        raise ValueError(f"scores have shape {values.shape} and labels {positive.shape}; expected the same (N,)")
     if not np.isfinite(values).all():
-        raise ValueError(
-            f"{int((~np.isfinite(values)).sum())} of {len(values)} scores are not finite; drop those rows"
-        )
+        raise ValueError(f"{int((~np.isfinite(values)).sum())} of {len(values)} scores are not finite; drop those rows")
     unique, ranks = np.unique(values, return_inverse=True)
     return ranks.astype(np.int64), positive, len(unique)
 
 
-def _counts(
-    ranks: NDArray[np.int64], positive: NDArray[np.bool_], n_ranks: int, times: FloatArray
-) -> FloatArray:
+def _counts(ranks: NDArray[np.int64], positive: NDArray[np.bool_], n_ranks: int, times: FloatArray) -> FloatArray:
     """Count negatives, then positives, at each rank: shape (2 n_ranks,)."""
-    return np.bincount(ranks + n_ranks * positive, times, 2 * n_ranks)
+    return np.bincount(ranks + n_ranks * positive, times, 2 * n_ranks).astype(np.float64, copy=False)
 
 
 def _auc_of_counts(counts: FloatArray, n_ranks: int) -> np.float64:

@@ -16,9 +16,7 @@ def effective_number(weights: ArrayLike) -> float:
     return float(values.sum()) ** 2 / squares if squares > 0.0 else 0.0
 
 
-def weighted_quantile(
-    values: ArrayLike, quantiles: ArrayLike, weights: ArrayLike | None = None
-) -> FloatArray:
+def weighted_quantile(values: ArrayLike, quantiles: ArrayLike, weights: ArrayLike | None = None) -> FloatArray:
     """Return the quantiles of a weighted sample, shape of `quantiles`; NaN for an empty sample.
 
     The inverse of the empirical distribution: the smallest value at which the cumulative weight share reaches the

@@ -45,12 +45,8 @@ def fpr_threshold(
     """
     scores = np.sort(np.asarray(negative_scores, dtype=np.float64))[::-1]
     if len(scores) == 0 or not np.isfinite(scores).all():
-        found = (
-            "no negatives" if len(scores) == 0 else f"{int((~np.isfinite(scores)).sum())} scores not finite"
-        )
-        raise ValueError(
-            f"threshold for FPR {target}: {found}; expected finite scores of validation negatives"
-        )
+        found = "no negatives" if len(scores) == 0 else f"{int((~np.isfinite(scores)).sum())} scores not finite"
+        raise ValueError(f"threshold for FPR {target}: {found}; expected finite scores of validation negatives")
     if not 0.0 < target < 1.0:
         raise ValueError(f"FPR target is {target}; expected a share between 0 and 1")
     allowed = _allowed(target, len(scores))

@@ -59,9 +59,7 @@ def cells():
 def matched(lenses, survey, cells, spectra=NO_SPECTRA, **changes):
     settings = catalog_settings(**changes)
     usable = usable_lenses(pd.DataFrame(lenses), spectra)
-    sources = sources_near(
-        [survey], usable["ra"].to_numpy(), usable["dec"].to_numpy(), settings.coverage_radius_arcsec
-    )
+    sources = sources_near([survey], usable["ra"].to_numpy(), usable["dec"].to_numpy(), settings.coverage_radius_arcsec)
     return match_positives(usable, sources, cells, settings).set_index("lens_id")
 
 

@@ -38,7 +38,7 @@ def _load(stage, model):  # type: ignore[no-untyped-def]
 
 
 def sources(count: int, seed: int, clean: bool = False) -> pd.DataFrame:
-    """Return `count` rows of `sweep_sources`; without `clean`, a tenth of most values is null, NaN or on a threshold."""
+    """Return `count` rows of `sweep_sources`; without `clean`, a tenth of most values is null, NaN or on a threshold."""  # noqa: E501
     rng = np.random.default_rng(seed)
     ra, dec = rng.uniform(150.0, 156.0, count), rng.uniform(-19.0 if not clean else 0.0, 6.0, count)
     flux = {band: rng.lognormal(2.5, 1.0, count) for band in ("g", "r", "z", "w1")}

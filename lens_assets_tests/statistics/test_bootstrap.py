@@ -51,9 +51,7 @@ def test_bootstrap_and_delong_agree_for_independent_objects() -> None:
 
 def test_a_transformed_score_has_the_same_auc_and_no_difference() -> None:
     scores, labels = _sample(500, 2)
-    difference = bootstrap_auc_difference(
-        scores, np.tanh(scores), labels, np.random.default_rng(0), resamples=50
-    )
+    difference = bootstrap_auc_difference(scores, np.tanh(scores), labels, np.random.default_rng(0), resamples=50)
     assert (difference.value, difference.lower, difference.upper) == (0.0, 0.0, 0.0)
 
 
@@ -93,9 +91,7 @@ def test_order_of_rows_does_not_matter_to_groups() -> None:
 
 
 def test_weights_and_trials_make_the_rate_a_ratio_of_sums() -> None:
-    estimate = cluster_bootstrap_rate(
-        [1, 0], [0, 1], np.random.default_rng(0), n_per_row=[2, 4], weights=[3, 1]
-    )
+    estimate = cluster_bootstrap_rate([1, 0], [0, 1], np.random.default_rng(0), n_per_row=[2, 4], weights=[3, 1])
     assert estimate.value == pytest.approx(3 / 10)
 
 

@@ -151,6 +151,9 @@ class NoiseSettings(Settings):
     mode: Literal["none", "source_shot", "source_shot_and_sky"] = setting(
         "what is added: nothing, photon noise of the arcs, or also a second sky (for studies: counts the sky twice)"
     )
+    pixel_correlation: float = setting(
+        "correlation of neighbouring pixels' noise, from the coadd's resampling; photon noise has it too", ge=0, le=0.5
+    )
     gain_scale: float = setting("multiplies the inferred gain; 1 unless a gain error is studied", gt=0, le=1000)
     sky_brightness: SkyBrightnessSettings = setting("sky brightness by band", "AB mag/arcsec^2")
 

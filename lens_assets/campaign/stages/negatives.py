@@ -29,7 +29,9 @@ class CountBin(Settings):
 def check_contiguous(bins: tuple[CountBin, ...], key: str) -> None:
     """Raise ValueError unless the bins are ordered, without gap or overlap, and the last is open."""
     closed, last = bins[:-1], bins[-1]
-    follows = all(left.high is not None and left.high + 1 == right.low for left, right in zip(closed, bins[1:], strict=True))
+    follows = all(
+        left.high is not None and left.high + 1 == right.low for left, right in zip(closed, bins[1:], strict=True)
+    )
     ordered = all(item.high is None or item.high >= item.low for item in bins)
     if not (follows and ordered and last.high is None):
         labels = ", ".join(item.label for item in bins)

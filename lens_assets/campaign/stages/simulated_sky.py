@@ -32,7 +32,7 @@ class SkyLayoutSettings(Settings):
         if special > self.n_bricks:
             raise ValueError(
                 f"layout.n_bricks is {self.n_bricks} but {special} bricks are asked for at edges or without full "
-                "coverage (block_edge_bricks + partition_edge_bricks, incomplete_bricks); expected no more than n_bricks"
+                "coverage (block_edge_bricks + partition_edge_bricks, incomplete_bricks); expected no more than n_bricks"  # noqa: E501
             )
         if self.dec_min_deg >= self.dec_max_deg:
             raise ValueError(
