@@ -50,9 +50,10 @@ def shot_noise(
 def correlated(noise: NDArray[np.floating], pixel_correlation: float) -> NDArray[np.float64]:
     """Return white noise (..., H, W) after a resampling that correlates neighbours along rows and columns.
 
-    The kernel [a, 1 - 2a, a] along each axis has unit sum, as flux is conserved: a flux summed over many pixels keeps its
+    The kernel [a, 1 - 2a, a] along each axis has unit sum, as flux is conserved: a sum over many pixels keeps its
     error while single pixels vary less, exactly as the sky whose inverse variance promises the error of sums. With
-    correlation rho = 2 a (1 - 2a) / ((1 - 2a)^2 + 2 a^2) the quadratic (4 + 6 rho) a^2 - (2 + 4 rho) a + rho = 0 gives a.
+    correlation rho = 2 a (1 - 2a) / ((1 - 2a)^2 + 2 a^2) the quadratic
+    (4 + 6 rho) a^2 - (2 + 4 rho) a + rho = 0 gives a.
     What was exactly zero stays so.
     """
     rho = pixel_correlation

@@ -173,7 +173,8 @@ def _one_resample(rng: np.random.Generator, n_groups: int) -> FloatArray:
 def _resamples(rng: np.random.Generator, n_groups: int, size: int) -> FloatArray:
     """Return how often each group is drawn in each resample, shape (size, n_groups)."""
     drawn = rng.integers(0, n_groups, (size, n_groups)) + n_groups * np.arange(size)[:, None]
-    return np.bincount(drawn.ravel(), minlength=size * n_groups).reshape(size, n_groups).astype(np.float64)
+    counts = np.bincount(drawn.ravel(), minlength=size * n_groups).astype(np.float64)
+    return counts.reshape(size, n_groups)
 
 
 def _blocks(resamples: int, n_groups: int) -> list[int]:
