@@ -242,6 +242,11 @@ class Lake:
             raise LakeError(f"{record.asset}/{record.partition} holds no file {name}; it holds {held}")
         return found
 
+    def _local(self, asset: str, partition: str | None, record: Record, entry: StoredFile) -> Path:
+        path = self._path(asset, partition, f"{record.generation}/{entry.name}")
+        self._verify(path, entry)
+        return self._fetch(path, entry) if self._is_remote else Path(path)
+
     def _verify(self, path: str, entry: StoredFile) -> None:
         info = self._files.get_file_info(path)
         if info.type != pafs.FileType.File or info.size != entry.size:
