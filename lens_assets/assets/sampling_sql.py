@@ -56,6 +56,7 @@ def _definition(project: Project, model: Model) -> LensAsset:
 
 def _definition_product(project: Project, model: Model, parameters: Mapping[str, Parameter]) -> Product:
     import hashlib
+    import json
 
     import pandas as pd
 
@@ -65,7 +66,6 @@ def _definition_product(project: Project, model: Model, parameters: Mapping[str,
     types = column_types(project, parameters, [model.name])
     reads = column_lineage(project, parameters, model.name, types)
     described = column_descriptions(project, types)[model.name]
-    chain = "\n".join(project.models[name].compiled(parameters) for name in project.upstream([model.name]))
     columns = types[model.name]
     table = pd.DataFrame(
         {
@@ -74,23 +74,28 @@ def _definition_product(project: Project, model: Model, parameters: Mapping[str,
             "reads": [", ".join(f"{name}.{column}" for name, column in reads[key]) for key in columns],
         }
     )
+    chain = "\n".join(project.models[name].compiled(parameters) for name in project.upstream([model.name]))
     compiled = model.compiled(parameters, pretty=True)
+    documented = "\n".join(f"- `{column}`: {text}" for column, text in described.items())
     return Product(
-        table=table,
-        tables={"descriptions": pd.DataFrame({"column": list(described), "description": list(described.values())})},
+        tables={"columns": table},
         files={
             "model.sql": compiled.encode(),
             "spark.sql": model.compiled(parameters, "spark", pretty=True).encode(),
+            "column_lineage.json": json.dumps(_by_asset(project, reads), indent=1).encode(),
             "chain.sha256": hashlib.sha256(chain.encode()).hexdigest().encode(),
         },
         summary={"layer": model.layer, "columns": len(columns), "stored_as_table": model.materialised},
-        columns={
-            "column": "column of the model",
-            "type": "DuckDB type",
-            "reads": "columns it is computed from, one step up",
-        },
-        markdown=f"{model.description}\n\n```sql\n{compiled}\n```",
+        markdown=f"{model.description}\n\n{documented}\n\n```sql\n{compiled}\n```",
     )
+
+
+def _by_asset(project: Project, reads: Mapping[str, list[tuple[str, str]]]) -> dict[str, list[list[str]]]:
+    """Return the lineage of columns with asset keys in place of model names; sources have the name of their asset."""
+    return {
+        column: [[asset_name(name) if name in project.models else name, read] for name, read in pairs]
+        for column, pairs in reads.items()
+    }
 
 
 _PROJECT = load_project()

@@ -1,0 +1,162 @@
+"""The sampling assets: each answers to its inputs as the science says."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lens_assets.assets.framework import Product
+from lens_assets.assets.sampling import SQL_MODELS, negative_pool, parity_report, split_cells, stratified_sample
+from lens_assets.campaign.campaign import Campaign, load_campaign
+from lens_assets_tests.sampling import synthetic
+from lens_assets_tests.support import run_asset
+
+
+@pytest.fixture(scope="module")
+def campaign() -> Campaign:
+    """The demo campaign."""
+    return load_campaign("demo")
+
+
+@pytest.fixture(scope="module")
+def sources(campaign: Campaign) -> dict[str, pd.DataFrame]:
+    """Sources of each sky partition; all in the first but for a few."""
+    keys = campaign.survey.sky_partitions
+    frame = synthetic.sources(1500, 31, clean=True)
+    halves = {keys[0]: frame.iloc[:1400], keys[1]: frame.iloc[1400:]}
+    return {key: halves.get(key, frame.iloc[:0]).assign(sky_partition=key) for key in keys}
+
+
+def catalogs(**replaced: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the catalogs that the pool reads, empty but for what is given."""
+    positions = pd.DataFrame({"ra": pd.Series(dtype=float), "dec": pd.Series(dtype=float)})
+    contaminants = positions.assign(contaminant_id="", galaxy_id="", category="", source_catalog="")
+    empty = {"lens_catalog": positions, "spectroscopic_catalog": positions, "contaminant_catalog": contaminants}
+    return {**empty, **replaced}
+
+
+def make_pool(campaign: Campaign, sources: dict[str, pd.DataFrame], **replaced: pd.DataFrame) -> Product:
+    """Run the pool of the first partition."""
+    key = campaign.survey.sky_partitions[0]
+    cells = synthetic.cells_of(pd.concat(sources.values(), ignore_index=True))
+    inputs = {"sweep_sources": sources, "split_cells": cells, **catalogs(**replaced)}
+    return run_asset(negative_pool, campaign, inputs, partition=key)
+
+
+@pytest.fixture(scope="module")
+def pool(campaign: Campaign, sources: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """The pool without any catalog."""
+    return make_pool(campaign, sources).table.to_pandas()  # type: ignore[union-attr]
+
+
+def test_cells_are_those_of_own_sources(campaign: Campaign, sources: dict[str, pd.DataFrame]) -> None:
+    product = run_asset(split_cells, campaign, {"sweep_sources": sources})
+    frame = pd.concat(sources.values())
+    assert set(product.table["healpix_128"]) == set(frame.loc[~frame["in_margin"], "healpix_128"])
+    keys = dict(zip(frame["healpix_128"], frame["sky_partition"], strict=True))
+    assert all(keys[cell] == key for cell, key in product.table[["healpix_128", "sky_partition"]].itertuples(index=False))
+    assert product.summary["cells"] == len(product.table)
+
+
+def test_more_sky_adds_cells_and_changes_no_split(campaign: Campaign, sources: dict[str, pd.DataFrame]) -> None:
+    key = campaign.survey.sky_partitions[0]
+    fewer = {name: frame.iloc[:300] if name == key else frame for name, frame in sources.items()}
+    small = run_asset(split_cells, campaign, {"sweep_sources": fewer}).table.set_index("healpix_128")
+    large = run_asset(split_cells, campaign, {"sweep_sources": sources}).table.set_index("healpix_128")
+    assert len(small) < len(large)
+    assert large.loc[small.index, "split"].equals(small["split"])
+
+
+def test_a_new_lens_of_any_catalog_removes_its_neighbours(
+    campaign: Campaign, sources: dict[str, pd.DataFrame], pool: pd.DataFrame
+) -> None:
+    target = pool[pool["is_candidate"]].iloc[0]
+    for catalog in ("lens_catalog", "spectroscopic_catalog"):
+        lens = pd.DataFrame({"ra": [target["ra"]], "dec": [target["dec"] + 8.0 / 3600.0]})
+        product = make_pool(campaign, sources, **{catalog: lens})
+        after = product.table.to_pandas().set_index("galaxy_id")  # type: ignore[union-attr]
+        assert not after.loc[target["galaxy_id"], "is_candidate"]
+        assert after.loc[target["galaxy_id"], "exclusion_separation_arcsec"] == pytest.approx(8.0, abs=1e-6)
+        assert product.summary["near_a_lens"] >= 1
+
+
+def test_a_curated_contaminant_names_its_source(
+    campaign: Campaign, sources: dict[str, pd.DataFrame], pool: pd.DataFrame
+) -> None:
+    target = pool[pool["pool"] == "N1"].iloc[0]
+    listed = pd.DataFrame(
+        {
+            "contaminant_id": ["c1"], "galaxy_id": [None], "ra": [target["ra"]], "dec": [target["dec"]],
+            "category": ["ring"], "source_catalog": ["list"],
+        }
+    )  # fmt: skip
+    after = make_pool(campaign, sources, contaminant_catalog=listed).table.to_pandas().set_index("galaxy_id")  # type: ignore[union-attr]
+    assert after.loc[target["galaxy_id"], ["pool", "confuser_category", "recipe"]].tolist() == ["N2", "ring", "extension"]
+
+
+def test_a_partition_without_sources_is_an_empty_table(campaign: Campaign, sources: dict[str, pd.DataFrame]) -> None:
+    key = campaign.survey.sky_partitions[-1]
+    cells = synthetic.cells_of(sources[campaign.survey.sky_partitions[0]])
+    inputs = {"sweep_sources": sources, "split_cells": cells, **catalogs()}
+    full = run_asset(negative_pool, campaign, inputs, partition=campaign.survey.sky_partitions[0])
+    empty = run_asset(negative_pool, campaign, inputs, partition=key)
+    assert empty.table.num_rows == 0  # type: ignore[union-attr]
+    assert empty.table.schema == full.table.schema  # type: ignore[union-attr]
+
+
+def test_report_follows_the_pool(campaign: Campaign, pool: pd.DataFrame) -> None:
+    keys = campaign.survey.sky_partitions
+    whole = {keys[0]: pool, **{key: pool.iloc[:0] for key in keys[1:]}}
+    product = run_asset(parity_report, campaign, {"negative_pool": whole})
+    assert product.summary["sources"] == len(pool)
+    assert product.summary["candidates"] == pool["is_candidate"].sum()
+    assert set(product.figures) == {"cascade", "confusers"}
+    half = run_asset(parity_report, campaign, {"negative_pool": {**whole, keys[0]: pool.iloc[::2]}})
+    assert half.summary["sources"] == len(pool.iloc[::2])
+
+
+def test_sample_follows_lenses_and_pool(
+    campaign: Campaign, sources: dict[str, pd.DataFrame], pool: pd.DataFrame
+) -> None:
+    keys = campaign.survey.sky_partitions
+    cells = synthetic.cells_of(pd.concat(sources.values(), ignore_index=True))
+    lenses = synthetic.positives(sources[keys[0]], 40, cells)
+    pools = {keys[0]: pool, **{key: pool.iloc[:0] for key in keys[1:]}}
+    inputs = {"negative_pool": pools, "positives": lenses, "split_cells": cells}
+    product = run_asset(stratified_sample, campaign, inputs)
+    baseline = product.table[product.table["design"] == "baseline"]
+    assert set(product.table["design"]) == set(campaign.sampling.designs)
+    fewer = run_asset(stratified_sample, campaign, {**inputs, "positives": lenses.iloc[20:]})
+    smaller = fewer.table[fewer.table["design"] == "baseline"]
+    assert (smaller["label"] == 0).sum() < (baseline["label"] == 0).sum()
+    assert product.summary["strata_short"] == (product.tables["shortfalls"]["shortfall_n1"] > 0).sum()
+    assert np.isfinite(product.table["sampling_weight"]).all()
+
+
+def test_every_model_is_an_asset_that_knows_what_it_reads(campaign: Campaign) -> None:
+    by_name = {asset.name: asset for asset in SQL_MODELS}
+    assert by_name["sql/negative_pool"].inputs == ("sql/int_confuser_classes",)
+    assert by_name["sql/negative_pool"].settings == ("negatives",)
+    assert set(by_name["sql/stratified_sample"].settings) == {"negatives", "sampling"}
+    product = run_asset(by_name["sql/int_negative_filters"], campaign)
+    assert b"20.0" in product.files["model.sql"]  # type: ignore[operator]
+    lineage = json.loads(product.files["column_lineage.json"])  # type: ignore[arg-type]
+    assert lineage["pass_mag_z"] == [["sql/stg_sweep_sources", "mag_z"]]
+    staged = run_asset(by_name["sql/stg_sweep_sources"], campaign)
+    assert json.loads(staged.files["column_lineage.json"])["ra"] == [["sweep_sources", "ra"]]  # type: ignore[arg-type]
+
+
+def test_a_definition_changes_with_a_threshold_upstream(campaign: Campaign) -> None:
+    from dataclasses import replace
+
+    negatives = campaign.negatives.model_copy(
+        update={"filters": campaign.negatives.filters.model_copy(update={"mag_z_max": 19.0})}
+    )
+    brighter = replace(campaign, stages={**campaign.stages, "negatives": negatives})
+    asset = next(item for item in SQL_MODELS if item.name == "sql/int_confuser_classes")
+    before, after = run_asset(asset, campaign), run_asset(asset, brighter)
+    assert before.files["model.sql"] == after.files["model.sql"], "its own text has no such threshold"
+    assert before.files["chain.sha256"] != after.files["chain.sha256"], "what it reads has"
