@@ -57,7 +57,9 @@ def test_cells_are_those_of_own_sources(campaign: Campaign, sources: dict[str, p
     frame = pd.concat(sources.values())
     assert set(product.table["healpix_128"]) == set(frame.loc[~frame["in_margin"], "healpix_128"])
     keys = dict(zip(frame["healpix_128"], frame["sky_partition"], strict=True))
-    assert all(keys[cell] == key for cell, key in product.table[["healpix_128", "sky_partition"]].itertuples(index=False))
+    assert all(
+        keys[cell] == key for cell, key in product.table[["healpix_128", "sky_partition"]].itertuples(index=False)
+    )
     assert product.summary["cells"] == len(product.table)
 
 
@@ -94,7 +96,11 @@ def test_a_curated_contaminant_names_its_source(
         }
     )  # fmt: skip
     after = make_pool(campaign, sources, contaminant_catalog=listed).table.to_pandas().set_index("galaxy_id")  # type: ignore[union-attr]
-    assert after.loc[target["galaxy_id"], ["pool", "confuser_category", "recipe"]].tolist() == ["N2", "ring", "extension"]
+    assert after.loc[target["galaxy_id"], ["pool", "confuser_category", "recipe"]].tolist() == [
+        "N2",
+        "ring",
+        "extension",
+    ]
 
 
 def test_a_partition_without_sources_is_an_empty_table(campaign: Campaign, sources: dict[str, pd.DataFrame]) -> None:
@@ -109,7 +115,7 @@ def test_a_partition_without_sources_is_an_empty_table(campaign: Campaign, sourc
 
 def test_report_follows_the_pool(campaign: Campaign, pool: pd.DataFrame) -> None:
     keys = campaign.survey.sky_partitions
-    whole = {keys[0]: pool, **{key: pool.iloc[:0] for key in keys[1:]}}
+    whole = {keys[0]: pool, **dict.fromkeys(keys[1:], pool.iloc[:0])}
     product = run_asset(parity_report, campaign, {"negative_pool": whole})
     assert product.summary["sources"] == len(pool)
     assert product.summary["candidates"] == pool["is_candidate"].sum()
@@ -124,7 +130,7 @@ def test_sample_follows_lenses_and_pool(
     keys = campaign.survey.sky_partitions
     cells = synthetic.cells_of(pd.concat(sources.values(), ignore_index=True))
     lenses = synthetic.positives(sources[keys[0]], 40, cells)
-    pools = {keys[0]: pool, **{key: pool.iloc[:0] for key in keys[1:]}}
+    pools = {keys[0]: pool, **dict.fromkeys(keys[1:], pool.iloc[:0])}
     inputs = {"negative_pool": pools, "positives": lenses, "split_cells": cells}
     product = run_asset(stratified_sample, campaign, inputs)
     baseline = product.table[product.table["design"] == "baseline"]

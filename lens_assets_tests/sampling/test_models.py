@@ -140,7 +140,10 @@ def project_of(folder: Path, **models: tuple[str, str]) -> Path:
     ("models", "message"),
     [
         ({"a": ("-- a\nselect n from nowhere", "columns: {}")}, r"a\.sql: reads nowhere"),
-        ({"a": ("-- a\nselect n from b", "columns: {}"), "b": ("-- b\nselect n from a", "columns: {}")}, "circle: a, b"),
+        (
+            {"a": ("-- a\nselect n from b", "columns: {}"), "b": ("-- b\nselect n from a", "columns: {}")},
+            "circle: a, b",
+        ),
         ({"a": ("select n from numbers", "columns: {}")}, "expected a header comment"),
         ({"a": ("-- a\nselect n from; numbers", "columns: {}")}, r"a\.sql"),
         ({"a": ("-- a\nselect n from numbers", "columns: {n: {tests: [odd]}}")}, "has the test 'odd'"),

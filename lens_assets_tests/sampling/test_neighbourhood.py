@@ -35,7 +35,9 @@ def crowd(count: int, seed: int, ra: float, dec: float, width_arcsec: float) -> 
 
 
 @settings(max_examples=15, deadline=None)
-@given(seed=st.integers(0, 1000), ra=st.sampled_from([0.0, 180.0, 359.9999]), dec=st.sampled_from([-17.9, 0.0, 31.9, 89.0]))
+@given(
+    seed=st.integers(0, 1000), ra=st.sampled_from([0.0, 180.0, 359.9999]), dec=st.sampled_from([-17.9, 0.0, 31.9, 89.0])
+)
 def test_nearest_separation_agrees_with_astropy(seed: int, ra: float, dec: float) -> None:
     sources, lenses = crowd(60, seed, ra, dec, 60.0), crowd(20, seed + 1, ra, dec, 60.0)
     found = nearest_separation_arcsec(sources["ra"], sources["dec"], lenses["ra"], lenses["dec"], 11.0)

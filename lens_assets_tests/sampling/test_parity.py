@@ -96,9 +96,7 @@ def test_thresholds_that_find_no_confuser_are_noticed() -> None:
 def test_one_category_over_half_of_n2_is_noticed() -> None:
     sources = synthetic.sources(1500, 23, clean=True)
     around = synthetic.neighbourhood(sources, 1).assign(contaminant_category=None)
-    greedy = changed(
-        ring={"flux_r_min_nanomaggies": 0.0, "sersic_min": 0.0}, extensions={"confuser_classes": False}
-    )
+    greedy = changed(ring={"flux_r_min_nanomaggies": 0.0, "sersic_min": 0.0}, extensions={"confuser_classes": False})
     warnings = report(pool(sources, around, greedy), greedy).warnings.set_index("rule")
     assert warnings.loc["largest_category", "statement"].startswith("share of ring_proxy in N2")
 
