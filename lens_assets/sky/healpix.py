@@ -39,25 +39,10 @@ def coarser(pixel: ArrayLike, nside: int, coarse_nside: int) -> IntArray:
     return np.asarray(pixel, dtype=np.int64) // (nside // coarse_nside) ** 2
 
 
-def finer(pixel: int, nside: int, fine_nside: int) -> IntArray:
-    """Return all NESTED pixels of `fine_nside` inside one pixel of `nside`, ascending."""
-    if fine_nside < nside:
-        raise ValueError(f"nside {fine_nside} is coarser than {nside}; expected a finer one")
-    inside = (fine_nside // nside) ** 2
-    return np.arange(pixel * inside, (pixel + 1) * inside, dtype=np.int64)
-
-
 def pixel_centres(nside: int, pixel: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return (ra, dec) in degrees of the centres of NESTED pixels."""
     ra, dec = healpy.pix2ang(nside, np.asarray(pixel, dtype=np.int64), nest=True, lonlat=True)
     return np.atleast_1d(ra), np.atleast_1d(dec)
-
-
-def with_neighbours(nside: int, pixel: ArrayLike) -> IntArray:
-    """Return the given pixels and all that touch them, sorted, each once."""
-    own = np.unique(np.asarray(pixel, dtype=np.int64))
-    around = healpy.get_all_neighbours(nside, own, nest=True).ravel()
-    return np.unique(np.concatenate([own, around[around >= 0]]))
 
 
 def partition_key(nside: int, pixel: int) -> str:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from lens_assets.sky import healpix
 from lens_assets.survey.fits_files import UnreadableFileError
 from lens_assets.survey.schemas import NEEDED_COLUMNS, SWEEP_DTYPES, TRACTOR_TYPES
-from lens_assets.survey.sweeps import SweepChunk, read_sweep
+from lens_assets.survey.sweeps import SweepChunk, absent_optional_columns, read_sweep
 from lens_assets.survey.tiles import SweepTile
 from lens_assets.survey.units import BANDS, axis_ratio, depth_ivar_to_mag, ellipticity_modulus, flux_to_mag
 
@@ -154,8 +154,8 @@ def _select(chunk: SweepChunk, tile: SweepTile, region: Region, account: FileAcc
         remaining &= ~dropped
     columns = {name: values[remaining] for name, values in chunk.columns.items()}
     frame = pd.DataFrame(columns)
-    if "flux_i" not in frame:
-        frame["flux_i"] = np.full(len(frame), np.nan, dtype=np.float32)
+    for name in absent_optional_columns(chunk):
+        frame[name] = np.full(len(frame), np.nan, dtype=np.float32)
     frame["in_margin"] = in_margin[remaining]
     frame["sweep_file"] = pd.Series(tile.name, index=frame.index, dtype="str")
     frame["row_index"] = chunk.row_index[remaining]

@@ -15,8 +15,6 @@ WISE_BANDS = ("w1", "w2", "w3", "w4")
 TRACTOR_TYPES = ("PSF", "REX", "DEV", "EXP", "SER", "DUP")
 """Morphological models of DR9 and DR10. DR3 and DR7 used SIMP and COMP, which have no equal here."""
 
-GALAXY_TYPES = ("REX", "DEV", "EXP", "SER")
-
 
 @dataclass(frozen=True)
 class SweepColumn:

@@ -54,12 +54,6 @@ def parse_sweep_name(name: str) -> SweepTile | None:
     return SweepTile(name, ra1, ra2, dec1, dec2)
 
 
-def sweep_name(ra1: int, dec1: int, ra2: int, dec2: int) -> str:
-    """Return the file name of a tile from its corners in whole degrees."""
-    corners = [(ra1, dec1), (ra2, dec2)]
-    return "sweep-" + "-".join(f"{ra:03d}{'m' if dec < 0 else 'p'}{abs(dec):03d}" for ra, dec in corners) + ".fits"
-
-
 def tiles_of_pixel(names: Iterable[str], nside: int, pixel: int, margin_arcsec: float) -> tuple[SweepTile, ...]:
     """Return the tiles among the file names that a partition and its margin need, sorted by name."""
     tiles = [tile for tile in map(parse_sweep_name, names) if tile is not None]

@@ -103,8 +103,3 @@ def dereddened_flux(flux_nanomaggy: ArrayLike, mw_transmission: ArrayLike) -> Fl
 def mw_transmission(ebv_mag: ArrayLike, band: str) -> FloatArray:
     """Return the linear Galactic transmission 10^(-0.4 A) of E(B-V), A = R_band E(B-V)."""
     return np.asarray(10.0 ** (-0.4 * EXTINCTION_PER_EBV[band] * np.asarray(ebv_mag, dtype=np.float64)))
-
-
-def fwhm_to_sigma(fwhm: ArrayLike) -> FloatArray:
-    """Return the standard deviation of a Gaussian with the given full width at half maximum."""
-    return np.asarray(fwhm, dtype=np.float64) / (2.0 * np.sqrt(2.0 * np.log(2.0)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -92,7 +93,8 @@ def run_positives(campaign, rows=None, **changes):
             table = run_asset(sweep_sources, campaign, partition=key, lake=lake).table
             empty = table.slice(0, 0)
         store(lake, "sweep_sources", table if key == PARTITION else empty, key)
-    cells = healpix.finer(healpix.parse_partition_key(PARTITION)[1], 4, 128)
+    pixel = healpix.parse_partition_key(PARTITION)[1]
+    cells = np.arange(pixel * 1024, (pixel + 1) * 1024)
     frame = {"healpix_128": cells, "u": 0.1, "split": "test", "region_id": 3, "fold": 1, "sky_partition": PARTITION}
     store(lake, "split_cells", pd.DataFrame(frame))
     return run_asset(positives, campaign, lake=lake)

@@ -1,5 +1,6 @@
 """Pixels, partitions and margins against astropy-healpix and brute force."""
 
+import healpy
 import numpy as np
 import pytest
 from astropy import units as u
@@ -21,7 +22,7 @@ def test_pixels_agree_with_astropy_healpix(nside, ra, dec):
     if mine != other:  # on an edge the two may round to different sides
         near = SkyCoord(ra, dec, unit="deg").separation(SkyCoord(centre_ra, centre_dec, unit="deg"))
         assert near < 1.6 * HEALPix(nside).pixel_resolution
-        assert other in healpix.with_neighbours(nside, mine)
+        assert other in healpy.get_all_neighbours(nside, mine, nest=True)
 
 
 @given(RA, DEC)
@@ -29,7 +30,8 @@ def test_a_coarse_pixel_holds_its_fine_ones(ra, dec):
     fine = healpix.pixel_of(128, ra, dec)
     coarse = healpix.pixel_of(4, ra, dec)
     assert healpix.coarser(fine, 128, 4) == coarse
-    assert fine[0] in healpix.finer(int(coarse[0]), 4, 128)
+    inside = 32**2
+    assert coarse[0] * inside <= fine[0] < (coarse[0] + 1) * inside
 
 
 def test_what_is_not_on_the_sky_has_no_pixel():
@@ -48,8 +50,6 @@ def test_keys():
 @pytest.mark.parametrize("margin_arcsec", [15.0, 60.0, 600.0])
 def test_the_margin_is_exact_within_one_per_cent(pixel, margin_arcsec):
     """Brute force: distances to a boundary sampled every arcsecond of the nearest stretch."""
-    import healpy
-
     rng = np.random.default_rng(int(pixel + margin_arcsec))
     edge = healpy.boundaries(4, pixel, step=400, nest=True).T
     picked = edge[rng.integers(0, len(edge), 300)]

@@ -34,3 +34,9 @@ def write_sweep(folder: Path, name: str, rows: NDArray) -> Path:
     path = folder / name
     fitsio.write(str(path), rows, clobber=True)
     return path
+
+
+def sweep_name(ra1: int, dec1: int, ra2: int, dec2: int) -> str:
+    """Return the file name of a tile from its corners in whole degrees."""
+    corners = [(ra1, dec1), (ra2, dec2)]
+    return "sweep-" + "-".join(f"{ra:03d}{'m' if dec < 0 else 'p'}{abs(dec):03d}" for ra, dec in corners) + ".fits"

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lens_assets.survey.tiles import parse_sweep_name, sweep_name, tiles_of_pixel
+from lens_assets.survey.tiles import parse_sweep_name, tiles_of_pixel
 from lens_assets_tests.survey.reference import reference_file
+from lens_assets_tests.survey.sweep_files import sweep_name
 
 
 def real_names():

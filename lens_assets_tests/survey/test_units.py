@@ -62,7 +62,3 @@ def test_transmission_undoes_extinction():
     transmission = units.mw_transmission(0.1, "r")
     assert units.flux_to_mag(units.dereddened_flux(10.0 * transmission, transmission)) == pytest.approx(20.0)
     assert -2.5 * np.log10(transmission) == pytest.approx(0.2165)
-
-
-def test_fwhm_of_a_gaussian():
-    assert units.fwhm_to_sigma(2.354820045) == pytest.approx(1.0, rel=1e-9)
