@@ -49,6 +49,8 @@ OBSERVABLES: dict[str, str] = {
     "background_sigma_r": "robust sigma of the sky annulus in r [nanomaggy / pixel]",
     "background_sigma_z": "robust sigma of the sky annulus in z [nanomaggy / pixel]",
     "host_g_minus_r": "g-r of the stamp within 1 arcsec of the target [mag]",
+    "host_core_mag_r": "r of the stamp within 1 arcsec of the target [mag]",
+    "host_halo_mag_r": "r of the host model in the arc annulus [mag]",
     "arc_pixels": "number of arc pixels",
 }
 
@@ -129,7 +131,10 @@ def _measure_chunk(
         }
     for band, name in enumerate("grz"):
         columns[f"background_sigma_{name}"] = parts.sky_sigma[:, band]
-    columns["host_g_minus_r"] = _host_colour(parts)
+    core = host_fluxes(parts.host + parts.residual)
+    columns["host_g_minus_r"] = _colour(core[:, G], core[:, R])
+    columns["host_core_mag_r"] = _magnitude(core[:, R])
+    columns["host_halo_mag_r"] = _magnitude(host_flux)
     frame = pd.DataFrame(columns)
     described = [name for name in ARC_COLUMNS if name != "arc_snr"]
     frame.loc[pixels == 0, described] = np.nan
@@ -147,11 +152,6 @@ def _magnitude(flux: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _colour(blue: NDArray[np.float64], red: NDArray[np.float64]) -> NDArray[np.float64]:
     return _magnitude(blue) - _magnitude(red)
-
-
-def _host_colour(parts: Residuals) -> NDArray[np.float64]:
-    flux = host_fluxes(parts.host + parts.residual)
-    return _colour(flux[:, G], flux[:, R])
 
 
 def _mean_radius_arcsec(light: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -27,7 +27,7 @@ def photometry() -> pd.DataFrame:
 def lenses() -> pd.DataFrame:
     """Positions of every system of lenscat."""
     table = pd.read_csv(installed_lenscat())
-    return pd.DataFrame({"ra": table["RA"].astype(float), "dec": table["DEC"].astype(float)})
+    return pd.DataFrame({"ra": table["RA [deg]"].astype(float), "dec": table["DEC [deg]"].astype(float)})
 
 
 def as_sources(rows: pd.DataFrame) -> pd.DataFrame:

@@ -62,4 +62,4 @@ def test_every_line_of_a_recipe_says_what_it_means() -> None:
     for path in paths:
         for line in path.read_text(encoding="utf-8").splitlines()[1:]:
             groups = line.rstrip().endswith(":") or line.startswith(("  baseline:", "  single:", "  ensemble:"))
-            assert groups or "  # " in line, f"{path.name}: {line}"
+            assert groups or " # " in line, f"{path.name}: {line}"
