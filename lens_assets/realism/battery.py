@@ -296,7 +296,7 @@ class _Stratum:
             if not self._enough(sample):
                 rows.append(self._not_evaluated(observable, sample))
                 continue
-            distance, p_value = comparisons.kolmogorov_smirnov(sample)
+            distance, p_value = comparisons.kolmogorov_smirnov(sample, self.settings.distributions.distance_margin)
             anchor, injection, *_ = comparisons.quantile_pairs(sample, (0.5,))
             rows.append(
                 self._row(

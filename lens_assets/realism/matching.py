@@ -62,7 +62,7 @@ def match(anchors: pd.DataFrame, injections: pd.DataFrame, settings: Reweighting
     ratio (Bickel et al. 2007, ICML). Covariates are standardised by the anchors' median and spread, a missing
     value counts as the anchors' median.
     """
-    first, second = _designs(anchors, injections, settings.covariates)
+    first, second = _designs(anchors, injections, settings.covariates, settings.squared)
     ones = np.ones(len(first)), np.ones(len(second))
     coefficients = np.zeros(first.shape[1])
     for _ in range(_NEWTON_STEPS):
@@ -75,7 +75,7 @@ def match(anchors: pd.DataFrame, injections: pd.DataFrame, settings: Reweighting
 
 
 def _designs(
-    anchors: pd.DataFrame, injections: pd.DataFrame, covariates: Sequence[str]
+    anchors: pd.DataFrame, injections: pd.DataFrame, covariates: Sequence[str], squared: Sequence[str]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     missing = [name for name in covariates if name not in anchors or name not in injections]
     if missing:
@@ -88,7 +88,8 @@ def _designs(
     for frame in (anchors, injections):
         values = (frame[list(covariates)].to_numpy(dtype=np.float64) - centre) / spread
         values = np.clip(np.nan_to_num(values), -4.0, 4.0)
-        designs.append(np.column_stack([np.ones(len(values)), values]))
+        squares = values[:, [list(covariates).index(name) for name in squared]] ** 2
+        designs.append(np.column_stack([np.ones(len(values)), values, squares]))
     return designs[0], designs[1]
 
 

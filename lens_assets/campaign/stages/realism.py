@@ -55,9 +55,17 @@ class ReweightingSettings(Settings):
     """Injections are weighted to the anchors' arc radii, hosts and conditions before they are compared."""
 
     covariates: tuple[str, ...] = setting("columns in which the two are made alike", min_length=1)
+    squared: tuple[str, ...] = setting("covariates whose squares are made alike too, for spreads that differ")
     ridge: float = setting("penalty of the logistic density ratio, in standardised covariates", gt=0)
     maximum_weight_ratio: float = setting("largest weight over the mean weight", gt=1)
     minimum_effective: float = setting("effective injections below which nothing is evaluated", ge=10)
+
+    @model_validator(mode="after")
+    def _known(self) -> ReweightingSettings:
+        unknown = sorted(set(self.squared) - set(self.covariates))
+        if unknown:
+            raise ValueError(f"squared: expected names of covariates {list(self.covariates)}, got {unknown}")
+        return self
 
 
 class ToleranceSettings(Settings):
@@ -73,6 +81,7 @@ class DistributionSettings(Settings):
     """Weighted Kolmogorov-Smirnov comparisons with one family-wise false-alarm rate."""
 
     observables: tuple[str, ...] = setting("observables whose distributions are compared", min_length=1)
+    distance_margin: float = setting("distance of two distributions that is no matter of realism", ge=0, lt=0.5)
     family_wise_error: float = setting("false-alarm rate of the whole battery on a perfect simulator", gt=0, lt=0.5)
     resamples: int = setting("bootstrap resamples and permutations of each test", ge=500)
     seed: int = setting("seed of the resampling", ge=0)
