@@ -90,7 +90,7 @@ def _visibility_chunk(
         arc = searched & (smooth > visibility.threshold_sigma * sigma_smooth[:, :, None])
         pixels = arc.sum(axis=(1, 2))
         snr = np.where(arc, blue, 0.0).sum(axis=(1, 2), dtype=np.float64) / (sigma[:, 0] * np.sqrt(pixels))
-    return np.where((pixels > 0) & np.isfinite(snr), snr, 0.0)
+    return np.where((pixels > 0) & (snr > 0), snr, 0.0)
 
 
 def feature_table(stamps: NDArray[np.floating], regions: RegionSettings) -> pd.DataFrame:
