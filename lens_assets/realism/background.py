@@ -1,7 +1,12 @@
 """Sky pixels of injected stamps against untouched stamps of other objects in like conditions.
 
-A stamp is the unit of exchange: its pixels share a sky level and a noise, so they are never treated as
-independent draws.
+Pixels are anything but independent draws: those of a stamp share its sky level and its neighbours' wings, stamps of
+one brick overlap, and bricks differ. So nothing is assumed of them. Hosts are paired by their conditions before anyone
+looks which of the two is shown with its injection and which untouched; a coin decides that. If injecting changes no sky
+pixel (Fisher's sharp null), the pixels are fixed numbers and the coins are all that is random, so that swapping within
+pairs gives the exact null distribution whatever the dependence of pixels, stamps and bricks (Fisher 1935, The Design of
+Experiments, section 21; Imbens and Rubin 2015, chapter 5). Pairing after the choice would break it: a brick with more
+injected than untouched stamps lends its surplus to other bricks, all in one direction, which no swapping imitates.
 """
 
 from __future__ import annotations
@@ -13,11 +18,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
 
 from lens_assets.campaign.stages.realism import ApertureSettings, BackgroundSettings
 from lens_assets.imaging.geometry import radius_px
 from lens_assets.imaging.robust import covered
 from lens_assets.realism.residuals import SMOOTHING_SIGMA_PX, sky_statistics
+from lens_assets.sky.randomness import uniform
 from lens_assets.survey.units import PIXEL_SCALE_ARCSEC
 
 CONDITION_COLUMNS = (
@@ -67,19 +74,31 @@ def _source_free(
     return np.asarray((quiet & covered(stamps)).all(axis=1))
 
 
-def pair_by_conditions(injected: pd.DataFrame, untouched: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pair every injected stamp with a different untouched object in the nearest conditions, each used once.
+def pair_by_conditions(
+    hosts: pd.DataFrame, seed: int, maximum_pairs: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pair hosts in like conditions and toss a coin for which of the two is shown with its injection.
 
-    Both frames hold `galaxy_id` and `CONDITION_COLUMNS`. Returns positions into both frames.
+    Hosts in the order of their hash are cut into halves, at most `maximum_pairs` each, and the halves are assigned to
+    each other at the least sum of squared differences in `CONDITION_COLUMNS`, in units of `CONDITION_SCALES`. No host
+    is in two pairs.
+
+    Args:
+        hosts: one row a host, `galaxy_id` (distinct) and `CONDITION_COLUMNS`.
+
+    Returns
+    -------
+        Positions of the hosts shown injected and of those shown untouched, (P,) each.
     """
-    scales = np.asarray(CONDITION_SCALES)
-    first = injected[list(CONDITION_COLUMNS)].to_numpy(np.float64) / scales
-    second = untouched[list(CONDITION_COLUMNS)].to_numpy(np.float64) / scales
-    cost = np.square(np.nan_to_num(first)[:, None] - np.nan_to_num(second)[None]).sum(axis=2)
-    same = injected["galaxy_id"].to_numpy(str)[:, None] == untouched["galaxy_id"].to_numpy(str)[None]
-    rows, columns = linear_sum_assignment(np.where(same, 1e9, cost))
-    keep = ~same[rows, columns]
-    return rows[keep], columns[keep]
+    names = hosts["galaxy_id"].astype(str).tolist()
+    order = np.argsort(uniform(seed, names, "sky_pairs"), kind="stable")
+    count = min(maximum_pairs, len(order) // 2)
+    one, other = order[:count], order[count : 2 * count]
+    conditions = np.nan_to_num(hosts[list(CONDITION_COLUMNS)].to_numpy(np.float64) / np.asarray(CONDITION_SCALES))
+    rows, columns = linear_sum_assignment(cdist(conditions[one], conditions[other], "sqeuclidean"))
+    one, other = one[rows], other[columns]
+    heads = uniform(seed, [names[position] for position in one], "sky_coin") < 0.5
+    return np.where(heads, one, other), np.where(heads, other, one)
 
 
 @dataclass(frozen=True)
@@ -96,9 +115,9 @@ def paired_kolmogorov_smirnov(
 ) -> PairedTest:
     """Compare pooled pixels (P, K) of two sets of paired stamps.
 
-    Under the null the members of a pair may be swapped, so the distance sup |F_1 - F_2| is referred to its
-    distribution under random swaps of whole stamps (a randomisation test, exact at any sample size). Every stamp
-    counts alike, however many of its pixels are missing.
+    The distance sup |F_1 - F_2| is referred to its distribution under random swaps of whole stamps within pairs, which
+    is exact at any sample size if a coin decided who is who. Every stamp counts alike, however many of its pixels are
+    missing.
     """
     full = np.isfinite(injected).any(axis=1) & np.isfinite(untouched).any(axis=1)
     first, second = np.asarray(injected)[full], np.asarray(untouched)[full]

@@ -107,21 +107,21 @@ def measure_stamps(
 
 
 def paired_sky(injected: StampTable, untouched: StampTable, settings: RealismSettings) -> Background:
-    """Return sky pixels of injected stamps, one a host, beside those of other untouched objects in like conditions."""
-    chosen = _one_a_host(injected.table, settings)
-    hosts = set(injected.table["galaxy_id"].iloc[chosen])
-    distinct = untouched.table["galaxy_id"].reset_index(drop=True).drop_duplicates()
-    others = distinct[~distinct.isin(hosts)].index.to_numpy(np.int64)
-    first, second = pair_by_conditions(injected.table.iloc[chosen], untouched.table.iloc[others])
-    return Background(_sky(injected, chosen[first], settings), _sky(untouched, others[second], settings))
+    """Return sky pixels of injected stamps, one a host, beside those of other hosts' untouched stamps.
 
-
-def _one_a_host(table: pd.DataFrame, settings: RealismSettings) -> NDArray[np.int64]:
-    """Return positions of at most `maximum_pairs` injections on different hosts, at most half of them, by hash."""
-    hosts = table["galaxy_id"].reset_index(drop=True).drop_duplicates()
-    limit = min(settings.background.maximum_pairs, max(len(hosts) // 2, 1))
-    order = np.argsort(uniform(settings.distributions.seed, hosts.astype(str).tolist(), "sky_pairs"), kind="stable")
-    return np.sort(hosts.index.to_numpy(np.int64)[order[:limit]])
+    See `background` for why pairs are made among hosts before a coin says which of the two is shown injected. A host
+    without an untouched stamp is in no pair.
+    """
+    first = injected.table["galaxy_id"].astype(str).reset_index(drop=True).drop_duplicates()
+    second = untouched.table["galaxy_id"].astype(str).reset_index(drop=True).drop_duplicates()
+    position = pd.Series(second.index, index=second.to_numpy())
+    first = first[first.isin(position.index)]
+    hosts = injected.table.iloc[first.index].assign(galaxy_id=first.to_numpy())
+    shown, others = pair_by_conditions(hosts, settings.distributions.seed, settings.background.maximum_pairs)
+    other_rows = position.loc[first.iloc[others].to_numpy()].to_numpy(np.int64)
+    return Background(
+        _sky(injected, first.index.to_numpy(np.int64)[shown], settings), _sky(untouched, other_rows, settings)
+    )
 
 
 def _sky(stamps: StampTable, rows: NDArray[np.int64], settings: RealismSettings) -> NDArray[np.float32]:

@@ -93,7 +93,7 @@ class BackgroundSettings(Settings):
     pixels_per_stamp: int = setting("source-masked sky pixels taken of each stamp and band", ge=10, le=1000)
     spacing_px: int = setting("spacing of the pixels, beyond the noise correlation length", "pixel", ge=2, le=20)
     mask_sigma: float = setting("smoothed significance of pixels masked as sources", "sigma", gt=1)
-    maximum_pairs: int = setting("injected stamps compared, one a host", ge=30)
+    maximum_pairs: int = setting("pairs of hosts in like conditions, one shown injected, the other untouched", ge=30)
 
 
 class ProbeSettings(Settings):
