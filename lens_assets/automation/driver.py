@@ -13,12 +13,14 @@ from dataclasses import dataclass
 
 import dagster as dg
 import psutil
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster_shared.error import SerializableErrorInfo
 
 from lens_assets.assets import dagster_bridge
 from lens_assets.assets.execution import Lineage
 from lens_assets.assets.framework import LensAsset
 from lens_assets.automation.sensors import DATA_VERSION_TAG, observations
+from lens_assets.checks.great_expectations import blocking_checks
 from lens_assets.lake.lake import Lake
 
 PID_TAG = "lens_assets/driver_pid"
@@ -124,12 +126,21 @@ def _to_run(
 
 
 def in_order(lineage: Lineage, lake: Lake, instance: dg.DagsterInstance, asset: LensAsset) -> bool:
-    """Say whether every partition is current in the lake and shown, with its digest, by the Dagster instance."""
+    """Say whether every partition is current in the lake, shown with its digest by Dagster, and passed its checks."""
     if not all(lineage.is_current(lake, asset, key) for key in lineage.keys(asset)):
         return False
     if asset.name in GATES and instance.get_latest_materialization_event(_key(asset.name)) is None:
         return False
-    return all(_shown(instance, lake, asset.name, key) for key in lineage.keys(asset))
+    if not all(_shown(instance, lake, asset.name, key) for key in lineage.keys(asset)):
+        return False
+    checks = [dg.AssetCheckKey(_key(asset.name), name) for name in blocking_checks(asset.name)]
+    return all(_check_passed(instance, check) for check in checks)
+
+
+def _check_passed(instance: dg.DagsterInstance, check: dg.AssetCheckKey) -> bool:
+    """Say whether the latest run of a check passed; one that was never run, or was killed, did not."""
+    latest = instance.event_log_storage.get_latest_asset_check_execution_by_key([check]).get(check)
+    return latest is not None and latest.status is AssetCheckExecutionRecordStatus.SUCCEEDED
 
 
 def _shown(instance: dg.DagsterInstance, lake: Lake, name: str, key: str | None) -> bool:

@@ -114,16 +114,25 @@ def asset_checks(lineage: "Lineage", reload_campaign: "Callable[[], Campaign]") 
     ]
 
 
+def check_name(name: str, suite: Suite) -> str:
+    """Return the name of the asset check of a suite."""
+    return CHECK_NAME if name == suite.asset else f"{CHECK_NAME}_{name.replace('/', '_')}"
+
+
+def blocking_checks(asset: str) -> list[str]:
+    """Return the names of the checks that must pass before anything below an asset is run."""
+    return [check_name(name, suite) for name, suite in load_suites().items() if suite.asset == asset and suite.blocking]
+
+
 def _asset_check(
     lineage: "Lineage", name: str, suite: Suite, reload_campaign: "Callable[[], Campaign]"
 ) -> dg.AssetChecksDefinition:
     asset = lineage.assets[suite.asset]
-    check_name = CHECK_NAME if name == suite.asset else f"{CHECK_NAME}_{name.replace('/', '_')}"
     scheme = asset.partitions
 
     @dg.asset_check(
         asset=dg.AssetKey(suite.asset.split("/")),
-        name=check_name,
+        name=check_name(name, suite),
         blocking=suite.blocking,
         description=f"Great Expectations suite of {suite.asset}{f' ({suite.table})' if suite.table else ''}",
         partitions_def=partitions_definition(lineage.campaign, scheme) if scheme else None,
