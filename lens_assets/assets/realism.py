@@ -26,7 +26,7 @@ UNTOUCHED_COLUMNS = tuple(name for name in ANCHOR_COLUMNS if name not in ("lens_
     kinds={"numpy", "parquet"},
     inputs=("training_manifest", "cutouts"),
     settings=("realism",),
-    code_version="anchor-observables-1",
+    code_version="anchor-observables-2",
     pool="images",
 )
 def anchor_observables(run: AssetRun) -> Product:
@@ -75,7 +75,7 @@ def anchor_observables(run: AssetRun) -> Product:
     kinds={"pytorch", "parquet"},
     inputs=("anchor_observables", "training_manifest", "cutouts"),
     settings=("injection", "realism", "selection_function"),
-    code_version="brightness-calibration-1",
+    code_version="brightness-calibration-2",
     pool="images",
 )
 def brightness_calibration(run: AssetRun) -> Product:
@@ -134,7 +134,7 @@ def brightness_calibration(run: AssetRun) -> Product:
         "frozen_detector",
     ),
     settings=("realism", "evaluation"),
-    code_version="realism-report-2",
+    code_version="realism-report-3",
     pool="torch",
 )
 def realism_report(run: AssetRun) -> Product:

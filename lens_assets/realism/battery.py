@@ -143,14 +143,18 @@ def run_battery(
 ) -> Battery:
     """Compare anchors and injections; see `compared_groups` for the tables.
 
+    Injections that barely overlap with the anchors leave the row `effective_injections` NOT-EVALUATED, which no GO
+    passes; the observables are compared all the same down to `anchors.minimum_group`, since a difference that few
+    injections suffice to show is the reason for the poor overlap more often than not.
+
     Returns rows in a stable order: the groups, the point rules, the distributions, the sky, the strata.
     """
     compared = compared_groups(anchors, injections, settings)
     rows = [_group_row(compared, settings), _effective_row(compared, settings)]
     skies = background_rows(background, settings)
-    if any(item["verdict"] == NOT_EVALUATED for item in rows) or compared.matching is None:
+    if rows[0]["verdict"] == NOT_EVALUATED or compared.matching is None:
         missing = [
-            row(name, NOT_EVALUATED, requirement="enough anchors and effective injections")
+            row(name, NOT_EVALUATED, requirement="enough visible anchors and injections")
             for name in ("arc_snr", *COLOURS, *settings.distributions.observables)
         ]
         level = settings.distributions.family_wise_error
@@ -346,11 +350,13 @@ class _Stratum:
         return rows, np.asarray(((under_null < low) | (under_null > high)).any(axis=1))
 
     def _enough(self, sample: comparisons.Sample) -> bool:
-        return len(sample.anchors) >= self.settings.anchors.minimum_group and sample.usable
+        smaller = min(len(sample.anchors), effective_size(sample.weights))
+        return smaller >= self.settings.anchors.minimum_group and sample.usable
 
     def _not_evaluated(self, observable: str, sample: comparisons.Sample) -> dict[str, object]:
+        needed = self.settings.anchors.minimum_group
         return self._row(
-            observable, NOT_EVALUATED, sample, requirement=f"at least {self.settings.anchors.minimum_group} anchors"
+            observable, NOT_EVALUATED, sample, requirement=f"at least {needed} anchors and effective injections"
         )
 
     def _row(self, observable: str, verdict: str, sample: comparisons.Sample, **values: object) -> dict[str, object]:

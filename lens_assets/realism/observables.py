@@ -1,7 +1,6 @@
 """What an observer measures of an arc: the observables that anchors and injections are compared in.
 
-No function here knows what was injected. Angles and shapes are those of the catalogue, widths are also given
-in units of the PSF so that conditions drop out.
+No function here knows what was injected. Widths are also given in units of the PSF so that conditions drop out.
 """
 
 from __future__ import annotations
@@ -48,9 +47,9 @@ OBSERVABLES: dict[str, str] = {
     "background_sigma_g": "robust sigma of the sky annulus in g [nanomaggy / pixel]",
     "background_sigma_r": "robust sigma of the sky annulus in r [nanomaggy / pixel]",
     "background_sigma_z": "robust sigma of the sky annulus in z [nanomaggy / pixel]",
-    "host_g_minus_r": "g-r of the stamp within 1 arcsec of the target [mag]",
-    "host_core_mag_r": "r of the stamp within 1 arcsec of the target [mag]",
-    "host_halo_mag_r": "r of the host model in the arc annulus [mag]",
+    "host_g_minus_r": "g-r of the stamp within 2 px of the target [mag]",
+    "host_core_mag_r": "r of the stamp within 2 px of the target [mag]",
+    "host_halo_mag_z": "z, where arcs weigh least, of the host model in the arc annulus [mag]",
     "arc_pixels": "number of arc pixels",
 }
 
@@ -111,7 +110,7 @@ def _measure_chunk(
     pixels = parts.arc.sum(axis=(1, 2))
     flux = np.einsum("nbij,nij->nb", parts.residual.astype(np.float64), parts.arc)
     annulus = _annulus(parts.arc.shape[1:], apertures)
-    host_flux = parts.host[:, R][:, annulus].sum(axis=1, dtype=np.float64)
+    halo = parts.host[:, :, annulus].sum(axis=2, dtype=np.float64)
     light = np.where(parts.arc, parts.smoothed, 0.0).astype(np.float64)
     width = _radial_fwhm_arcsec(parts)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -125,7 +124,7 @@ def _measure_chunk(
             "arc_width_arcsec": width,
             "arc_width_over_psf": width / fwhm[:, : R + 1].mean(axis=1),
             "arc_radius_arcsec": _mean_radius_arcsec(light),
-            "residual_amplitude": np.where(host_flux > 0, flux[:, R] / host_flux, np.nan),
+            "residual_amplitude": np.where(halo[:, R] > 0, flux[:, R] / halo[:, R], np.nan),
             "tangential_asymmetry": _dipole(light),
             "arc_noise_ratio": _roughness_ratio(stamps, parts.arc, apertures),
         }
@@ -134,7 +133,7 @@ def _measure_chunk(
     core = host_fluxes(parts.host + parts.residual)
     columns["host_g_minus_r"] = _colour(core[:, G], core[:, R])
     columns["host_core_mag_r"] = _magnitude(core[:, R])
-    columns["host_halo_mag_r"] = _magnitude(host_flux)
+    columns["host_halo_mag_z"] = _magnitude(halo[:, Z])
     frame = pd.DataFrame(columns)
     described = [name for name in ARC_COLUMNS if name != "arc_snr"]
     frame.loc[pixels == 0, described] = np.nan

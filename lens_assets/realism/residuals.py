@@ -1,7 +1,7 @@
 """What is left of a stamp when sky and host are gone, and which of its pixels are arc.
 
-One function serves anchors, injections and untouched galaxies; it sees pixels, the catalogue's shape and the
-PSF, never what was injected.
+One function serves anchors, injections and untouched galaxies; it sees pixels and the host's ellipse, never what was
+injected.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from lens_assets.survey.units import PIXEL_SCALE_ARCSEC
 G, R, Z = 0, 1, 2
 CROP_MARGIN_PX = 9
 SMOOTHING_SIGMA_PX = 1.5
-HOST_APERTURE_PX = 4.0
+# Half the width of the seeing: the host's peak fills it, and light of arcs at an arcsecond hardly reaches it.
+HOST_APERTURE_PX = 2.0
 # Weights of r against g in the detection image, for an arc of g-r = 0.6 mag: flux ratio over variance ratio.
 ARC_FLUX_R_OVER_G = 10.0 ** (0.4 * 0.6)
 _EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=bool)
@@ -186,7 +187,7 @@ def _arc_groups(
 
 
 def host_fluxes(stamps: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return the flux (N, 3) of sky-subtracted stamps within 4 pixels of the target."""
+    """Return the flux (N, 3) of sky-subtracted stamps within `HOST_APERTURE_PX` of the target."""
     core = radius_px(*stamps.shape[2:]) < HOST_APERTURE_PX
     return np.asarray(stamps[:, :, core].sum(axis=2, dtype=np.float64))
 

@@ -58,7 +58,7 @@ class ReweightingSettings(Settings):
     squared: tuple[str, ...] = setting("covariates whose squares are made alike too, for spreads that differ")
     ridge: float = setting("penalty of the logistic density ratio, in standardised covariates", gt=0)
     maximum_weight_ratio: float = setting("largest weight over the mean weight", gt=1)
-    minimum_effective: float = setting("effective injections below which nothing is evaluated", ge=10)
+    minimum_effective: float = setting("effective injections below which there is no GO", ge=10)
 
     @model_validator(mode="after")
     def _known(self) -> ReweightingSettings:
