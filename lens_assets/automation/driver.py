@@ -91,6 +91,7 @@ def materialise_campaign(
 ) -> Outcome:
     """Run every wave of a campaign; stop below a gate that does not say GO, but render the audit report."""
     close_orphaned_runs(instance)
+    lake.tidy()
     observe_settings(lineage, instance)
     wanted = set(only) if only is not None else set(lineage.assets)
     ran: list[str] = []

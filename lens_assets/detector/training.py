@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -164,7 +163,7 @@ class _State:
             "best_epoch": self.best_epoch,
         }
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        partial = checkpoint.with_suffix(f".{os.getpid()}.partial")
+        partial = checkpoint.with_suffix(".partial")  # one name, so that a killed writer leaves one at most
         torch.save(content, partial)
         partial.replace(checkpoint)
 

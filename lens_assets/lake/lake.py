@@ -2,7 +2,7 @@
 
 A partition is written to a folder of its own (a generation) that nothing refers to; then one small sidecar,
 `_record.json`, is put in place in a single step and names that generation. Readers start from the sidecar.
-A writer that dies leaves an orphan folder that no reader looks at and the next writer removes.
+A writer that dies leaves folders that no reader looks at; the next writer of that partition, and `tidy`, remove them.
 The root is a local folder or an `s3://` prefix; both go through `pyarrow.fs`.
 """
 
@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,6 +35,7 @@ TABLE_FILE = "table.parquet"
 RECORD_FILE = "_record.json"
 OWNER_FILE = "_lake.json"
 FIGURES_FOLDER = "figures/"
+SCRATCH_FOLDER = "_scratch"
 VOLATILE_COLUMNS = frozenset({"timestamp", "git_commit", "extraction_timestamp"})
 
 
@@ -158,10 +160,19 @@ class Lake:
 
     def scratch(self) -> Path:
         """Return a new temporary folder; on a local lake it is on the lake's own disk, so that moves are cheap."""
-        parent = None if self._is_remote else Path(self._base) / "_scratch"
+        parent = None if self._is_remote else Path(self._base) / SCRATCH_FOLDER
         if parent is not None:
             parent.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(dir=parent))
+        return Path(tempfile.mkdtemp(dir=parent, prefix=f"{_host()}-{os.getpid()}-"))
+
+    def tidy(self) -> None:
+        """Remove the scratch folders of this machine's processes that died; those of the living are left alone."""
+        if self._is_remote:
+            return
+        for folder in Path(self._base, SCRATCH_FOLDER).glob(f"{_host()}-*"):
+            process = folder.name.removeprefix(f"{_host()}-").split("-")[0]
+            if process.isdigit() and not _is_alive(int(process)):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def write(
         self,
@@ -202,8 +213,7 @@ class Lake:
             self._put(self._path(asset, partition, RECORD_FILE), record.model_dump_json(indent=1).encode())
         except OSError as error:
             raise LakeError(_write_failure(_label(asset, partition), self.root, error)) from error
-        if previous is not None:
-            self._remove(self._path(asset, partition, previous.generation))
+        self._remove_other_generations(asset, partition, generation)
         return record
 
     def retire(self, asset: str) -> None:
@@ -296,11 +306,23 @@ class Lake:
             with self._files.open_output_stream(path) as stream:
                 stream.write(content)
             return
-        with tempfile.NamedTemporaryFile(dir=Path(path).parent, prefix=".staged-", delete=False) as staged:
-            staged.write(content)
-            staged.flush()
-            os.fsync(staged.fileno())
-        Path(staged.name).replace(path)
+        folder = self.scratch()
+        try:
+            staged = folder / "staged"
+            with staged.open("wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            staged.replace(path)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _remove_other_generations(self, asset: str, partition: str | None, kept: str) -> None:
+        """Remove what the sidecar no longer names: the previous generation, and those of writers that died."""
+        selector = pafs.FileSelector(self._path(asset, partition, "").rstrip("/"), recursive=False)
+        for info in self._files.get_file_info(selector):
+            if info.type == pafs.FileType.Directory and info.base_name != kept:
+                self._remove(info.path)
 
     def _remove(self, folder: str) -> None:
         if self._files.get_file_info(folder).type == pafs.FileType.Directory:
@@ -319,6 +341,21 @@ class Lake:
                 path, str(local), source_filesystem=self._files, destination_filesystem=pafs.LocalFileSystem()
             )
         return local
+
+
+def _host() -> str:
+    """Return the name of this machine, as part of a file name."""
+    return "".join(letter if letter.isalnum() else "_" for letter in platform.node()) or "localhost"
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def table_digest(table: pa.Table, content: bytes | None = None) -> str:

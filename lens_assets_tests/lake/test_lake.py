@@ -3,6 +3,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -138,3 +140,28 @@ def test_equal_tables_have_equal_digests_however_they_are_chunked(values: list[f
     whole = pa.table({"value": pa.array(values, pa.float64())})
     chunked = pa.concat_tables([whole.slice(0, len(values) // 2), whole.slice(len(values) // 2)])
     assert table_digest(whole) == table_digest(chunked)
+
+
+def test_tidy_removes_the_scratch_of_the_dead_and_leaves_that_of_the_living(tmp_path: Path) -> None:
+    lake = Lake(tmp_path, "demo")
+    mine = lake.scratch()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = mine.with_name(mine.name.replace(f"-{os.getpid()}-", f"-{ended.pid}-"))
+    elsewhere = mine.with_name(f"another_machine-{ended.pid}-x")
+    for folder in (left, elsewhere):
+        folder.mkdir()
+        (folder / "half").write_bytes(b"x")
+    lake.tidy()
+    assert sorted((tmp_path / "_scratch").iterdir()) == sorted([mine, elsewhere])
+
+
+def test_a_write_removes_the_generations_that_dead_writers_left(tmp_path: Path) -> None:
+    lake = Lake(tmp_path, "demo")
+    lake.write("positives", None, ONE, table=table(1))
+    orphan = tmp_path / "positives" / "all" / "0123456789abcdef"
+    orphan.mkdir()
+    (orphan / "table.parquet").write_bytes(b"half")
+    lake.write("positives", None, TWO, table=table(1, 2))
+    assert not orphan.exists()
+    assert len(list(tmp_path.rglob("table.parquet"))) == 1
