@@ -19,7 +19,7 @@ from lens_assets.survey.units import BANDS, PIXEL_SCALE_ARCSEC, mag_to_flux
 FloatArray = NDArray[np.float64]
 ComplexArray = NDArray[np.complexfloating | np.floating]
 _OVERSAMPLING = 4
-_KNOT_CHANCE = 0.66
+_KNOT_CHANCE = 0.3
 _TEXTURED = frozenset({"spiral", "ring", "merger", "blue_clumpy"})
 
 
@@ -96,7 +96,7 @@ def _smooth(row: pd.Series, pixels: int, rng: np.random.Generator) -> list[Compo
 
 
 def _early_type(row: pd.Series, pixels: int, rng: np.random.Generator) -> list[Component]:
-    """A body, an envelope of another colour, and in two of three blue knots within an arcsec of the centre.
+    """A body, an envelope of another colour, and in three of ten blue knots within an arcsec of the centre.
 
     Metallicity gradients of early types are mild; residual star formation, faint disks and minor mergers widen the
     scatter (Kaviraj et al. 2007, ApJS 173, 619). Lens hosts and ordinary galaxies share the law. Without it any trace
@@ -109,7 +109,7 @@ def _early_type(row: pd.Series, pixels: int, rng: np.random.Generator) -> list[C
         Component(envelope, share, -bluer, -0.7 * bluer + rng.normal(0.0, 0.06)),
     ]
     if rng.random() < _KNOT_CHANCE:
-        total = min(rng.lognormal(np.log(0.08), 0.8), 0.35)
+        total = min(rng.lognormal(np.log(0.06), 0.8), 0.3)
         colour, count = rng.uniform(0.4, 1.1), int(rng.integers(1, 4))
         for knot_share in rng.dirichlet(np.ones(count)) * total:
             knot = sersic_spectrum(pixels, 0.5, rng.uniform(0.1, 0.25), 1.0, 0.0)
