@@ -221,6 +221,20 @@ def close_orphaned_runs(instance: dg.DagsterInstance) -> None:
         pid = run.tags.get(PID_TAG)
         if pid is not None and int(pid) != os.getpid() and not psutil.pid_exists(int(pid)):
             instance.report_run_failed(run, "the process that drove this run was killed")
+    _free_slots_of_ended_runs(instance)
+
+
+def _free_slots_of_ended_runs(instance: dg.DagsterInstance) -> None:
+    """Give back the pool slots of runs that are over: without a daemon nobody does, and steps would wait for ever."""
+    storage = instance.event_log_storage
+    if not storage.supports_global_concurrency_limits:
+        return
+    for key in storage.get_concurrency_keys():
+        info = storage.get_concurrency_info(key)
+        for run_id in info.active_run_ids | info.pending_run_ids | info.assigned_run_ids:
+            run = instance.get_run_by_id(run_id)
+            if run is None or run.is_finished:
+                storage.free_concurrency_slots_for_run(run_id)
 
 
 def listen(listener: Callable[[str, str, int, int], None]) -> None:
