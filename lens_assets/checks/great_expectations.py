@@ -8,6 +8,7 @@ https://docs.greatexpectations.io/docs/reference/
 import importlib
 import logging
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -63,10 +64,13 @@ def load_suites() -> dict[str, Suite]:
 def validate(frame: "pd.DataFrame", suite: Suite, campaign: "Campaign") -> list[Outcome]:
     """Evaluate a suite on a table and return one outcome an expectation."""
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-    import great_expectations as gx
-    import great_expectations.expectations as expectations
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="PySpark does not yet fully support pandas", category=FutureWarning)
+        import great_expectations as gx
+        import great_expectations.expectations as expectations
 
-    logging.getLogger("great_expectations").setLevel(logging.WARNING)
+    for name in ("great_expectations", "great_expectations.data_context.types.base"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     gx_context = gx.get_context(mode="ephemeral")
     gx_context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]
     source = gx_context.data_sources.add_pandas("frame").add_dataframe_asset(suite.asset.replace("/", "_"))

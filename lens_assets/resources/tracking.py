@@ -6,12 +6,13 @@ MLflow 3: https://mlflow.org/docs/latest/ml/tracking
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,7 +128,9 @@ class TrackedRun:
         known = _versions(self.client, registered_name, digest)
         if known:
             return str(known[-1].version)
-        version = mlflow.register_model(logged.model_uri, registered_name, tags={DIGEST_TAG: digest, **(tags or {})})
+        with _quiet():
+            wanted = {DIGEST_TAG: digest, **(tags or {})}
+            version = mlflow.register_model(logged.model_uri, registered_name, tags=wanted)
         return str(version.version)
 
 
@@ -159,7 +162,7 @@ class Tracking:
         """Say whether runs are recorded."""
         return bool(self.uri)
 
-    @contextmanager
+    @contextlib.contextmanager
     def start(
         self,
         experiment: str,
@@ -230,7 +233,7 @@ class Tracking:
             location = self.artifacts.as_uri() + f"/{full_name}" if self.artifacts is not None else None
             return client, str(client.create_experiment(full_name, artifact_location=location))
 
-    @contextmanager
+    @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
         """Let one process at a time create tables or experiments of a local backend."""
         if self.artifacts is None:
@@ -286,7 +289,7 @@ def _versions(client: MlflowClient, registered_name: str, digest: str) -> Sequen
     return sorted(same, key=lambda version: int(version.version))
 
 
-@contextmanager
+@contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep MLflow's and the exporter's informational output out of the log of the asset."""
     import logging
@@ -297,7 +300,7 @@ def _quiet() -> Iterator[None]:
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
