@@ -75,7 +75,7 @@ def anchor_observables(run: AssetRun) -> Product:
     kinds={"pytorch", "parquet"},
     inputs=("anchor_observables", "training_manifest", "cutouts"),
     settings=("injection", "realism", "selection_function"),
-    code_version="brightness-calibration-2",
+    code_version="brightness-calibration-3",
     pool="images",
 )
 def brightness_calibration(run: AssetRun) -> Product:
@@ -134,7 +134,7 @@ def brightness_calibration(run: AssetRun) -> Product:
         "frozen_detector",
     ),
     settings=("realism", "evaluation"),
-    code_version="realism-report-3",
+    code_version="realism-report-4",
     pool="torch",
 )
 def realism_report(run: AssetRun) -> Product:

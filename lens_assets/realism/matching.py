@@ -15,6 +15,8 @@ from lens_assets.campaign.stages.realism import ReweightingSettings
 EARLY_TYPES = ("DEV", "SER")
 _NEWTON_STEPS = 30
 _TOLERANCE = 1e-10
+_CAP_STEPS = 200
+_CAP_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -119,8 +121,16 @@ def _ratio(
     counts: NDArray[np.floating],
     maximum_ratio: float,
 ) -> NDArray[np.float64]:
-    """Return the odds, capped at a multiple of their mean, with mean 1 over the counts."""
+    """Return the odds with mean 1 over the counts, none above `maximum_ratio`.
+
+    Capping lowers the mean that the cap refers to, so it is repeated until it holds of what is returned.
+    """
     logit = injections @ coefficients
     odds = np.exp(np.clip(logit - logit.max(), -50.0, 0.0))
-    odds = np.minimum(odds, maximum_ratio * np.average(odds, weights=counts))
-    return odds / np.average(odds, weights=counts)
+    odds /= np.average(odds, weights=counts)
+    for _ in range(_CAP_STEPS):
+        if odds.max() <= maximum_ratio * (1.0 + _CAP_TOLERANCE):
+            break
+        odds = np.minimum(odds, maximum_ratio)
+        odds /= np.average(odds, weights=counts)
+    return odds

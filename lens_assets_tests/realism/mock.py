@@ -1,4 +1,6 @@
-"""Quick mock stamps for the tests of the battery: an independent, plain ray shooter with singular isothermal lenses."""
+"""Quick mock stamps for the tests of the battery: an independent, plain ray shooter with singular isothermal lenses
+with external shear.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +10,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
+from scipy.signal import fftconvolve
 
 PIXELS = 101
 SCALE = 0.262
 OVERSAMPLE = 3
 _HALF = 25
+_MOFFAT_BETA = 3.5
 # Electrons per nanomaggy of a coadd: sky counts of 0.10, 0.30, 2.9 nanomaggy per pixel over the noise they make.
-SKY_NMGY = np.array([0.10, 0.30, 2.9])
+SKY_NMGY = np.array([0.105, 0.297, 2.84])
+SHEAR_SIGMA = 0.07
+SOURCE_MAG_R = (21.5, 24.0)
 
 
 @dataclass(frozen=True)
@@ -40,23 +46,23 @@ def mock_lenses(
     beta = theta * np.sqrt(random.uniform(0, 0.36, count)) * (0.0 if recipe.centred else 1.0)
     angle = random.uniform(0, 2 * np.pi, count)
     radius = np.exp(random.uniform(np.log(0.12), np.log(0.5), count))
-    magnitude = random.triangular(21.5, 24.5, 25.0, count) + recipe.magnitude_shift
+    magnitude = random.uniform(*SOURCE_MAG_R, count) + recipe.magnitude_shift
     g_r = random.normal(0.5, 0.2, count) + recipe.colour_shift
     r_z = random.normal(0.4, 0.2, count) + recipe.colour_shift
+    shear = random.normal(0.0, SHEAR_SIGMA, (count, 2))
     for index in range(count):
         row = table.iloc[index]
-        sigma, fwhm = _noise(row), row[["psfsize_g", "psfsize_r", "psfsize_z"]].to_numpy(float)
+        sigma, fwhm = mock_noise(row), row[["psfsize_g", "psfsize_r", "psfsize_z"]].to_numpy(float)
         flux = 10 ** (-0.4 * (magnitude[index] + np.array([g_r[index], 0.0, -r_z[index]]) - 22.5))
-        shape = _arc(theta[index], beta[index], angle[index], radius[index])
+        shape = _arc(theta[index], beta[index], angle[index], radius[index], shear[index])
         gain = SKY_NMGY / sigma**2
-        stamp = _host(row) + random.normal(size=(3, PIXELS, PIXELS)) * np.sqrt(
-            sigma[:, None, None] ** 2 + np.clip(_host(row), 0, None) / gain[:, None, None]
-        )
+        host = _host(row)
+        variance = sigma[:, None, None] ** 2 + np.clip(host, 0, None) / gain[:, None, None]
+        stamp = host + random.normal(size=host.shape) * np.sqrt(variance)
         for band in range(3):
             arc = np.zeros((PIXELS, PIXELS))
             middle = slice(PIXELS // 2 - _HALF, PIXELS // 2 + _HALF + 1)
-            arc[middle, middle] = flux[band] * shape
-            arc = gaussian_filter(arc, recipe.psf_scale * fwhm[band] / 2.355 / SCALE)
+            arc[middle, middle] = flux[band] * fftconvolve(shape, _moffat(recipe.psf_scale * fwhm[band]), "same")
             shot = np.sqrt(np.clip(arc, 0, None) / (gain[band] * recipe.gain_scale))
             stamp[band] += arc + shot * random.normal(size=arc.shape)
             if recipe.extra_sky:
@@ -87,7 +93,7 @@ def _conditions(count: int, random: np.random.Generator) -> pd.DataFrame:
     )  # fmt: skip
 
 
-def _noise(row: pd.Series) -> NDArray[np.float64]:
+def mock_noise(row: pd.Series) -> NDArray[np.float64]:
     """White noise that makes the 5-sigma point-source depth with a Gaussian PSF."""
     depth = row[["psfdepth_g_mag", "psfdepth_r_mag", "psfdepth_z_mag"]].to_numpy(float)
     sigma_px = row[["psfsize_g", "psfsize_r", "psfsize_z"]].to_numpy(float) / 2.355 / SCALE
@@ -107,14 +113,24 @@ def _host(row: pd.Series) -> NDArray[np.float64]:
     return np.stack([f * gaussian_filter(light, w / 2.355 / SCALE) for f, w in zip(flux, fwhm, strict=True)])
 
 
-def _arc(theta_e: float, beta: float, angle: float, radius: float) -> NDArray[np.float64]:
+def _moffat(fwhm_arcsec: float) -> NDArray[np.float64]:
+    """Return a round Moffat PSF of unit sum, (2 _HALF + 1)^2 pixels."""
+    core = fwhm_arcsec / SCALE / (2.0 * np.sqrt(2.0 ** (1.0 / _MOFFAT_BETA) - 1.0))
+    y, x = np.mgrid[-_HALF : _HALF + 1, -_HALF : _HALF + 1]
+    light = (1.0 + (x**2 + y**2) / core**2) ** -_MOFFAT_BETA
+    return np.asarray(light / light.sum())
+
+
+def _arc(theta_e: float, beta: float, angle: float, radius: float, shear: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the lensed image of an exponential disk of unit unlensed flux, flux per pixel."""
     fine = (2 * _HALF + 1) * OVERSAMPLE
     axis = (np.arange(fine) - (fine - 1) / 2) * SCALE / OVERSAMPLE
     x, y = np.meshgrid(axis, axis)
     distance = np.hypot(x, y) + 1e-9
     bend = 1.0 - theta_e / distance
-    rho = np.hypot(x * bend - beta * np.cos(angle), y * bend - beta * np.sin(angle))
+    source_x = x * bend - shear[0] * x - shear[1] * y
+    source_y = y * bend - shear[1] * x + shear[0] * y
+    rho = np.hypot(source_x - beta * np.cos(angle), source_y - beta * np.sin(angle))
     scale_length = radius / 1.678
     light = np.exp(-rho / scale_length) / (2 * np.pi * scale_length**2) * (SCALE / OVERSAMPLE) ** 2
     size = 2 * _HALF + 1
