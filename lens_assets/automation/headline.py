@@ -45,7 +45,7 @@ def _verdict(lake: Lake) -> str:
     if lake.record("realism_gate") is None:
         return "absent"
     verdict = json.loads(lake.file("realism_gate", VERDICT_FILE).read_text(encoding="utf-8"))
-    return f"{verdict['decision']}: {verdict['statement']}"
+    return str(verdict["statement"])
 
 
 def _completeness(lineage: Lineage, lake: Lake, primary: str) -> str:

@@ -282,7 +282,7 @@ class Lake:
     def _store(self, path: str, name: str, content: Path | bytes) -> StoredFile:
         self._files.create_dir(path.rsplit("/", 1)[0], recursive=True)
         if isinstance(content, bytes):
-            with self._files.open_output_stream(path) as stream:
+            with self._files.open_output_stream(path, compression=None) as stream:
                 stream.write(content)
             return StoredFile(name=name, size=len(content), sha256=hashlib.sha256(content).hexdigest())
         with content.open("rb") as stream:
@@ -303,7 +303,7 @@ class Lake:
         """Write a small file in one visible step: an S3 PUT is atomic, a local file is renamed into place."""
         self._files.create_dir(path.rsplit("/", 1)[0], recursive=True)
         if self._is_remote:
-            with self._files.open_output_stream(path) as stream:
+            with self._files.open_output_stream(path, compression=None) as stream:
                 stream.write(content)
             return
         folder = self.scratch()

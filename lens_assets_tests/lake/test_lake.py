@@ -32,6 +32,12 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     assert (record.rows, lake.partitions("positives")) == (2, ["hp04-001"])
 
 
+def test_a_file_whose_name_looks_compressed_is_stored_as_it_is(tmp_path: Path) -> None:
+    lake = Lake(tmp_path, "demo")
+    lake.write("sweep_sources", None, ONE, table=None, files={"notes.csv.gz": b"not gzip at all"})
+    assert lake.file("sweep_sources", "notes.csv.gz").read_bytes() == b"not gzip at all"
+
+
 def test_files_given_as_paths_are_moved_into_the_lake(tmp_path: Path) -> None:
     lake = Lake(tmp_path / "lake", "demo")
     source = lake.scratch() / "stamps.arrow"
