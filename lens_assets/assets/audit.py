@@ -119,6 +119,7 @@ def false_positive_taxonomy(run: AssetRun) -> Product:
     held_out = (manifest["split"] == "test") & manifest[f"in_{evaluation.deployment_design}"]
     listed = manifest.loc[held_out & (manifest["label"] == 0)].sort_values("galaxy_id").reset_index(drop=True)
     zeros = run.table("cutouts", columns=["cutout_path", "zero_fraction_g", "zero_fraction_r", "zero_fraction_z"])
+    zeros = zeros.dropna(subset="cutout_path")  # sources that could not be cut have none
     zeros["zero_fraction"] = zeros.filter(like="zero_fraction_").max(axis=1)
     listed = listed.merge(zeros[["cutout_path", "zero_fraction"]], on="cutout_path", how="left", validate="one_to_one")
     listed["score"] = detector.score(_stamps(run, listed["cutout_path"])) if len(listed) else []

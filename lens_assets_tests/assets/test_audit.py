@@ -39,6 +39,8 @@ def _fill(lake: Lake, campaign: Campaign, tmp_path, light: np.ndarray) -> None:
     shard = tmp_path / "stamps.arrow"
     write_stamps(shard, paths, _stamps(light))
     index = pd.DataFrame({"cutout_path": paths, "zero_fraction_g": 0.0, "zero_fraction_r": 0.0, "zero_fraction_z": 0.0})
+    uncut = pd.DataFrame({"cutout_path": [None, None]})
+    index = pd.concat([index, uncut], ignore_index=True)
     for key in campaign.survey.sky_partitions:
         rows = index if key == "hp04-000" else index.iloc[:0]
         store(lake, "cutouts", rows, key, {"stamps.arrow": shard.read_bytes()})
