@@ -23,7 +23,7 @@ from lens_assets_tests.support import store
 PIXELS = 101
 CONDITION = "psf1.40_depth24.50"
 THRESHOLDS = pd.DataFrame(
-    {"name": ["fixed_0.5", "fpr_0.01"], "kind": ["fixed", "fpr"], "target": [0.5, 0.01], "threshold": [0.5, 0.5],
+    {"name": ["fixed_0.5", "fpr_0.05"], "kind": ["fixed", "fpr"], "target": [0.5, 0.05], "threshold": [0.5, 0.5],
      "n_above": [100, 40], "sufficient": [True, True]}
 )  # fmt: skip
 

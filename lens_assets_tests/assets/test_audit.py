@@ -76,9 +76,9 @@ def test_what_fools_the_detector_is_named(lake, campaign, tmp_path, arc_detector
     _fill(lake, campaign, tmp_path, np.where(np.arange(COUNT) % 2 == 0, 1.5, 0.0))
     product = run_asset(assets.false_positive_taxonomy, campaign, lake=lake)
     rates = product.table.set_index(["threshold", "property", "class"])
-    assert rates.loc[("fpr_0.01", "confuser_category", "ring"), ["k", "n"]].tolist() == [6, 6]
-    assert rates.loc[("fpr_0.01", "confuser_category", "none"), "k"] == 0
-    assert rates.loc[("fpr_0.01", "seeing", "1.35-1.50 arcsec"), "n"] == COUNT
+    assert rates.loc[("fpr_0.05", "confuser_category", "ring"), ["k", "n"]].tolist() == [6, 6]
+    assert rates.loc[("fpr_0.05", "confuser_category", "none"), "k"] == 0
+    assert rates.loc[("fpr_0.05", "seeing", "1.35-1.50 arcsec"), "n"] == COUNT
     assert product.tables["top_of_list"]["confuser_category"].head(6).tolist() == ["ring"] * 6
     quiet = run_asset(assets.false_positive_taxonomy, campaign, lake=lake)
     assert quiet.table.equals(product.table)

@@ -135,7 +135,7 @@ def test_closure_compares_only_unseen_lenses_and_sees_a_detector_that_finds_none
     funnel = product.tables["funnel"].set_index("step")["lenses"]
     assert funnel["true lenses"] == 240
     assert funnel["in the test split"] == 120
-    fair = product.table.set_index(["detector", "threshold"]).loc[("baseline", "fpr_0.01")]
+    fair = product.table.set_index(["detector", "threshold"]).loc[("baseline", "fpr_0.05")]
     assert fair["n_lenses"] + fair["n_unmatched"] <= 120
     assert fair["n_lenses"] > 60
     assert abs(fair["bias"]) < 0.25
@@ -160,7 +160,7 @@ def judged(lake, campaign, truth, monkeypatch) -> Lake:
          "shift_upper_95": [0.02], "maximum_shift": [0.1], "verdict": ["STABLE"]}
     )  # fmt: skip
     closed = pd.DataFrame(
-        {"detector": ["baseline"], "threshold": ["fpr_0.01"], "bias": [0.01], "standard_error": [0.03],
+        {"detector": ["baseline"], "threshold": ["fpr_0.05"], "bias": [0.01], "standard_error": [0.03],
          "verdict": ["PASS"], "reason": ["bias +0.010 +- 0.030"]}
     )  # fmt: skip
     store(lake, "sensitivity_report", stable)
@@ -216,7 +216,7 @@ def test_the_product_is_a_release_that_loads_and_states_its_verdicts(judged, cam
     sf = load(tmp_path / "release")
     assert "release_gate: GO. GO." in capsys.readouterr().out
     assert sf.detectors == ["baseline", "ensemble"]
-    cell = sf.grid.loc[sf.grid["supported"] & (sf.grid["threshold"] == "fpr_0.01")].iloc[0]
+    cell = sf.grid.loc[sf.grid["supported"] & (sf.grid["threshold"] == "fpr_0.05")].iloc[0]
     answer = sf.completeness(**{axis: cell[axis] for axis in ("theta_e_arcsec", "psf_fwhm_arcsec", "depth_mag")})
     assert float(answer.value) == pytest.approx(cell["posterior_mean"])
     assert len(sf.injections) == 2 * 60
