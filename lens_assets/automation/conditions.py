@@ -17,12 +17,17 @@ def stale_only() -> dg.AutomationCondition:
     look at checks unless told to.
     """
     condition = dg.AutomationCondition
-    changed = condition.any_deps_match(condition.data_version_changed() | condition.will_be_requested())
-    wanted = (changed | condition.code_version_changed() | condition.newly_missing()).since(
-        condition.newly_requested() | condition.initial_evaluation()
+    changed = (
+        condition.any_deps_match(condition.data_version_changed() | condition.will_be_requested())
+        | condition.code_version_changed()
+        | condition.newly_missing()
     )
+    wanted = changed.since(condition.newly_requested() | condition.initial_evaluation())
+    # A failure that has been answered stays answered until the content changes or the asset is made: a gate that
+    # says NO-GO fails every time, and would be requested without end.
+    failed_once = condition.execution_failed().newly_true().since(changed | condition.newly_updated())
     return (
-        (wanted | condition.execution_failed().newly_true())
+        (wanted | failed_once.newly_true())
         & condition.all_deps_blocking_checks_passed()
         & ~condition.any_deps_missing()
         & ~condition.any_deps_in_progress()

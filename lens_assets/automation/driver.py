@@ -105,6 +105,8 @@ def materialise_campaign(
         if not names:
             continue
         result = _execute(definitions, lineage, instance, wave, names)
+        if _was_interrupted(result):
+            raise KeyboardInterrupt
         ran += names
         if not result.success:
             stopped, message_here = _failure(result)
@@ -190,10 +192,21 @@ def _failure(result: dg.ExecuteInProcessResult) -> tuple[list[str], str]:
 
 
 def _root_cause(error: SerializableErrorInfo) -> str:
-    """Return the message of the first error of a chain: what went wrong, not that a step failed."""
-    while error.cause is not None:
+    """Return the message of the first error of a chain that is not Dagster's: what went wrong, not that a step failed.
+
+    Errors of this package name what to do; what they were raised from would say less.
+    """
+    while error.cause is not None and (error.cls_name or "").startswith(("Dagster", "Failure")):
         error = error.cause
     return error.message
+
+
+def _was_interrupted(result: dg.ExecuteInProcessResult) -> bool:
+    """Say whether Ctrl-C ended a run; Dagster takes the signal and reports a failed step or a cancelled run."""
+    if result.dagster_run.status is dg.DagsterRunStatus.CANCELED:
+        return True
+    errors = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
+    return any(error is not None and error.cls_name == "DagsterExecutionInterruptedError" for error in errors)
 
 
 def observe_settings(lineage: Lineage, instance: dg.DagsterInstance) -> None:
