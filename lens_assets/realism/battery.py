@@ -301,7 +301,8 @@ class _Stratum:
                 rows.append(self._not_evaluated(observable, sample))
                 continue
             distance, p_value = comparisons.kolmogorov_smirnov(sample, self.settings.distributions.distance_margin)
-            anchor, injection, *_ = comparisons.quantile_pairs(sample, (0.5,))
+            anchor = comparisons.weighted_quantiles(sample.anchors, np.ones(len(sample.anchors)), (0.5,))
+            injection = comparisons.weighted_quantiles(sample.injections, sample.weights, (0.5,))
             rows.append(
                 self._row(
                     observable,

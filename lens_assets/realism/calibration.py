@@ -87,7 +87,7 @@ def fit_brightness(
     clean = ~is_visible(alone, realism.detectability)
     rows, host_stamps = rows[clean].reset_index(drop=True), host_stamps[clean]
     rendered = render_injections(rows, host_stamps, injection)
-    good = (rendered.truth["status"] == InjectionStatus.OK).to_numpy()
+    good = rendered.truth["status"].to_numpy() == int(InjectionStatus.OK)
     trial = _Trial(rows[good].reset_index(drop=True), host_stamps[good], rendered.arcs[good], injection, realism)
     limits = injection.brightness.fitted_shift_mag
     steps = round((limits.maximum - limits.minimum) / realism.calibration.step_mag)

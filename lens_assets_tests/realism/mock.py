@@ -4,8 +4,6 @@ with external shear.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -23,32 +21,20 @@ SHEAR_SIGMA = 0.07
 SOURCE_MAG_R = (21.5, 24.0)
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How injections are made; the default is right, every other value is one fault."""
-
-    magnitude_shift: float = 0.0
-    psf_scale: float = 1.0
-    colour_shift: float = 0.0
-    gain_scale: float = 1.0
-    extra_sky: bool = False
-    centred: bool = False
-
-
 def mock_lenses(
-    count: int, seed: int, recipe: Recipe = Recipe(), theta_e: tuple[float, float] = (0.7, 2.2)
+    count: int, seed: int, theta_e: tuple[float, float] = (0.7, 2.2), with_arcs: bool = True
 ) -> tuple[NDArray[np.float32], pd.DataFrame]:
     """Return stamps (N, 3, 101, 101) of lensed systems and their catalogue rows."""
     random = np.random.default_rng(seed)
     table = _conditions(count, random)
     stamps = np.empty((count, 3, PIXELS, PIXELS), np.float32)
     theta = random.uniform(*theta_e, count)
-    beta = theta * np.sqrt(random.uniform(0, 0.36, count)) * (0.0 if recipe.centred else 1.0)
+    beta = theta * np.sqrt(random.uniform(0, 0.36, count))
     angle = random.uniform(0, 2 * np.pi, count)
     radius = np.exp(random.uniform(np.log(0.12), np.log(0.5), count))
-    magnitude = random.uniform(*SOURCE_MAG_R, count) + recipe.magnitude_shift
-    g_r = random.normal(0.5, 0.2, count) + recipe.colour_shift
-    r_z = random.normal(0.4, 0.2, count) + recipe.colour_shift
+    magnitude = random.uniform(*SOURCE_MAG_R, count)
+    g_r = random.normal(0.5, 0.2, count)
+    r_z = random.normal(0.4, 0.2, count)
     shear = random.normal(0.0, SHEAR_SIGMA, (count, 2))
     for index in range(count):
         row = table.iloc[index]
@@ -59,21 +45,19 @@ def mock_lenses(
         host = _host(row)
         variance = sigma[:, None, None] ** 2 + np.clip(host, 0, None) / gain[:, None, None]
         stamp = host + random.normal(size=host.shape) * np.sqrt(variance)
-        for band in range(3):
+        for band in range(3 if with_arcs else 0):
             arc = np.zeros((PIXELS, PIXELS))
             middle = slice(PIXELS // 2 - _HALF, PIXELS // 2 + _HALF + 1)
-            arc[middle, middle] = flux[band] * fftconvolve(shape, _moffat(recipe.psf_scale * fwhm[band]), "same")
-            shot = np.sqrt(np.clip(arc, 0, None) / (gain[band] * recipe.gain_scale))
+            arc[middle, middle] = flux[band] * fftconvolve(shape, _moffat(fwhm[band]), "same")
+            shot = np.sqrt(np.clip(arc, 0, None) / gain[band])
             stamp[band] += arc + shot * random.normal(size=arc.shape)
-            if recipe.extra_sky:
-                stamp[band] += random.normal(0, sigma[band], arc.shape)
         stamps[index] = stamp
     return stamps, table
 
 
 def mock_galaxies(count: int, seed: int) -> tuple[NDArray[np.float32], pd.DataFrame]:
     """Return stamps and rows of galaxies without arcs."""
-    return mock_lenses(count, seed, replace(Recipe(), magnitude_shift=30.0))
+    return mock_lenses(count, seed, with_arcs=False)
 
 
 def _conditions(count: int, random: np.random.Generator) -> pd.DataFrame:

@@ -112,21 +112,20 @@ class SmallSurvey:
         tuning = self.anchors[self.anchors["half"] == "calibration"].reset_index(drop=True)
         return fit_brightness(tuning, rows, stamps[self.stamp_of(rows)], injection, self.realism)
 
-    def battery(self, injection: InjectionSettings, shift_mag: float) -> Battery:
-        """Render the pilot with these settings and compare it."""
+    def battery(self, injection: InjectionSettings, shift_mag: float, injections: int) -> Battery:
+        """Render a pilot of so many injections with these settings and compare it."""
         stamps, hosts = self.hosts
-        rows = draw_parameters(hosts, self.injection_count, injection, injection.seed, shift_mag, THETA_E_ARCSEC)
+        rows = draw_parameters(hosts, injections, injection, injection.seed, shift_mag, THETA_E_ARCSEC)
         rendered = render_injections(rows, stamps[self.stamp_of(rows)], injection)
         injected = StampTable(rendered.truth, lambda chosen: rendered.stamps[chosen])
         untouched = StampTable(hosts, lambda chosen: stamps[chosen])
         measured = observe_injections(injected, untouched, self.realism)
         return run_battery(self.anchors, measured, self.realism, paired_sky(injected, untouched, self.realism))
 
-    def verdict(self, edits: Mapping[str, Any], pinned_shift_mag: float | None = None) -> Verdict:
-        """Return the verdict on the injections of edited settings, calibrated unless a shift is pinned."""
-        injection = edited(self.injection, edits)
-        shift = self.calibrated(injection).shift_mag if pinned_shift_mag is None else pinned_shift_mag
-        return judge("realism_gate", self.battery(injection, shift).rows, {})
+    def verdict(self, edits: Mapping[str, Any], shift_mag: float, injections: int | None = None) -> Verdict:
+        """Return the verdict on injections of edited settings whose sources are shifted by some magnitudes."""
+        pilot = self.battery(edited(self.injection, edits), shift_mag, injections or self.injection_count)
+        return judge("realism_gate", pilot.rows, {})
 
     @staticmethod
     def stamp_of(rows: pd.DataFrame) -> NDArray[np.int64]:
