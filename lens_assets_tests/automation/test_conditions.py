@@ -22,6 +22,7 @@ class Toy:
         @dg.asset(deps=[source], automation_condition=stale_only())
         def gate() -> None:
             if self.fails:
+                self.tick(launch=False)  # a daemon looks while the run is in progress, too
                 raise dg.Failure("NO-GO", allow_retries=False)
 
         @dg.asset(deps=[gate], automation_condition=stale_only())
