@@ -173,7 +173,7 @@ def sensitivity_report(run: AssetRun) -> Product:
         "frozen_detector",
     ),
     settings=("selection_function", "injection", "evaluation", "survey"),
-    code_version="closure-1",
+    code_version="closure-2",
     pool="torch",
     behind="realism_gate",
     simulated_only=True,
@@ -182,8 +182,8 @@ def closure_report(run: AssetRun) -> Product:
     """Whether completeness measured by injection predicts the recall of true lenses never seen before.
 
     Every true lens of the test split whose host is in the scanned population is cut from the coadds and scored,
-    published or not. The injections, carried over to these lenses by Einstein radius, arc brightness and conditions,
-    predict their recall; bias and the coverage of the intervals are tested.
+    published or not. The injections, carried over to these lenses by Einstein radius, arc brightness, depth and host
+    colour, predict their recall; bias and the coverage of the intervals are tested.
     """
     import pandas as pd
 
@@ -192,7 +192,8 @@ def closure_report(run: AssetRun) -> Product:
 
     settings, audit = run.campaign.selection_function, run.campaign.evaluation.thresholds.audit
     lenses, stamps, funnel = _true_lenses(run)
-    batches = run.table("injection_batches").rename(columns={"lensed_mag_r": "arc_mag_r", "mag_r": "host_mag_r"})
+    names = {"lensed_mag_r": "arc_mag_r", "mag_g": "host_mag_g", "mag_r": "host_mag_r"}
+    batches = run.table("injection_batches").rename(columns=names)
     rows, strata, coverage, results = [], [], [], {}
     for name in run.partition_keys_of("detector"):
         detector, thresholds = _detector(run, name)
@@ -256,7 +257,7 @@ def _true_lenses(run: AssetRun) -> tuple[pd.DataFrame, np.ndarray, pd.DataFrame]
     columns = ["galaxy_id", "in_margin", "brickname", "healpix_128", "type", "mag_z", "psfsize_r", "psfdepth_r_mag"]
     sources = run.table("sweep_sources", columns=columns)
     sources = sources.loc[~sources["in_margin"]].drop(columns="in_margin")
-    names = ["object_id", "galaxy_id", "ra", "dec", "theta_e_arcsec", "arc_flux_r", "flux_r"]
+    names = ["object_id", "galaxy_id", "ra", "dec", "theta_e_arcsec", "arc_flux_r", "flux_g", "flux_r"]
     lenses = lenses[names].merge(sources, on="galaxy_id", validate="one_to_one")
     steps.append(("one Tractor source each", len(lenses)))
     cells = run.table("split_cells", columns=["healpix_128", "split"])
@@ -265,7 +266,8 @@ def _true_lenses(run: AssetRun) -> tuple[pd.DataFrame, np.ndarray, pd.DataFrame]
     scanned = lenses["type"].isin(hosts.types) & lenses["mag_z"].between(hosts.mag_z.minimum, hosts.mag_z.maximum)
     lenses = lenses.loc[scanned].sort_values(["brickname", "object_id"]).reset_index(drop=True)
     steps.append(("host in the scanned population", len(lenses)))
-    lenses["arc_mag_r"], lenses["host_mag_r"] = flux_to_mag(lenses["arc_flux_r"]), flux_to_mag(lenses["flux_r"])
+    for name, flux in (("arc_mag_r", "arc_flux_r"), ("host_mag_g", "flux_g"), ("host_mag_r", "flux_r")):
+        lenses[name] = flux_to_mag(lenses[flux])
     files, size = survey_files(run), run.campaign.injection.renderer.stamp_pixels
     stamps, good = np.zeros((len(lenses), 3, size, size), dtype=np.float32), np.zeros(len(lenses), dtype=bool)
     groups = lenses.groupby("brickname", sort=True)

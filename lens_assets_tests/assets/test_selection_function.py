@@ -88,6 +88,7 @@ def _truth_sky(lake: Lake, campaign: Campaign, injected: pd.DataFrame, count: in
     rng = np.random.default_rng(4)
     like = injected.iloc[rng.integers(0, len(injected), count)]
     sky = pd.DataFrame({"object_id": [f"b-{k}" for k in range(count)], "kind": "lens", "ra": 10.0, "flux_r": 25.0})
+    sky["flux_g"] = sky["flux_r"] * 10.0 ** (-0.4 * (like["mag_g"] - like["mag_r"]).to_numpy())
     sky["galaxy_id"] = [f"1_1_{k}" for k in range(count)]
     sky["dec"] = np.arange(count) * 0.001
     sky["theta_e_arcsec"] = like["theta_e_arcsec"].to_numpy()

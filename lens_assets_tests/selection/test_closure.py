@@ -18,9 +18,10 @@ GRID = settings_of().grid
 JEFFREYS = (0.5, 0.5)
 
 
-def _population(n: int, seed: int, theta_mean: float, factor: float = 1.0) -> pd.DataFrame:
-    """Objects found with a rate that rises with Einstein radius and arc brightness, times `factor`."""
+def _population(n: int, seed: int, theta_mean: float, factor: float = 1.0, red: float = 0.5) -> pd.DataFrame:
+    """Objects found with a rate that rises with Einstein radius and arc brightness, times `factor`, red hosts more."""
     rng = np.random.default_rng(seed)
+    is_red = rng.random(n) < red
     frame = pd.DataFrame(
         {
             "theta_e_arcsec": np.clip(rng.normal(theta_mean, 0.4, n), 0.4, 2.8),
@@ -30,8 +31,9 @@ def _population(n: int, seed: int, theta_mean: float, factor: float = 1.0) -> pd
             "host_mag_r": rng.uniform(18.0, 20.0, n),
         }
     )
+    frame["host_mag_g"] = frame["host_mag_r"] + np.where(is_red, rng.uniform(1.3, 1.9, n), rng.uniform(0.3, 0.7, n))
     bright = frame["psfdepth_r_mag"] - frame["arc_mag_r"]
-    rate = factor / (1.0 + np.exp(-(2.5 * (frame["theta_e_arcsec"] - 1.3) + 0.9 * (bright - 3.0))))
+    rate = np.where(is_red, factor, 0.3 * factor) / (1.0 + np.exp(-(2.5 * (frame["theta_e_arcsec"] - 1.3) + 0.9 * (bright - 3.0))))
     return frame.assign(passed=rng.random(n) < rate)
 
 
@@ -40,7 +42,7 @@ def _close(lenses: pd.DataFrame, trials: pd.DataFrame):
 
 
 def test_injections_predict_another_population():
-    trials, lenses = _population(20_000, 1, 1.6), _population(1_500, 2, 1.1)
+    trials, lenses = _population(20_000, 1, 1.6), _population(1_500, 2, 1.4, red=0.9)
     result = _close(lenses, trials)
     plain = trials["passed"].mean() - lenses["passed"].mean()
     assert abs(plain) > 0.1
