@@ -8,7 +8,7 @@ Dagster instance shows it, so a second run is quick and an interrupted one goes 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
@@ -137,13 +137,21 @@ def in_order(lineage: Lineage, lake: Lake, instance: dg.DagsterInstance, asset: 
     if not all(_shown(instance, lake, asset.name, key) for key in lineage.keys(asset)):
         return False
     checks = [dg.AssetCheckKey(_key(asset.name), name) for name in blocking_checks(asset.name)]
-    return all(_check_passed(instance, check) for check in checks)
+    return _checks_passed(instance, checks, lineage.keys(asset))
 
 
-def _check_passed(instance: dg.DagsterInstance, check: dg.AssetCheckKey) -> bool:
-    """Say whether the latest run of a check passed; one that was never run, or was killed, did not."""
-    latest = instance.event_log_storage.get_latest_asset_check_execution_by_key([check]).get(check)
-    return latest is not None and latest.status is AssetCheckExecutionRecordStatus.SUCCEEDED
+def _checks_passed(
+    instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKey], partitions: Sequence[str | None]
+) -> bool:
+    """Say whether the latest run of every check on every partition passed; what was never run, or killed, did not."""
+    if not checks:
+        return True
+    found = {
+        (info.check_key, info.partition_key): info.latest_execution_status
+        for info in instance.event_log_storage.get_asset_check_partition_info(checks)
+    }
+    passed = AssetCheckExecutionRecordStatus.SUCCEEDED
+    return all(found.get((check, partition)) is passed for check in checks for partition in partitions)
 
 
 def _shown(instance: dg.DagsterInstance, lake: Lake, name: str, key: str | None) -> bool:

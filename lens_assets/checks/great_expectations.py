@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
+from dagster._core.storage import tags as dg_tags
 
 from lens_assets.checks.suite import Suite
 from lens_assets.partitions import partitions_definition
@@ -147,9 +149,43 @@ def _asset_check(
         keys: list[str | None] = list(context.partition_keys) if scheme else [None]
         file_name = f"{suite.table}.parquet" if suite.table else "table.parquet"
         outcomes = {key: validate(opened.table(suite.asset, key, name=file_name), suite, campaign) for key in keys}
+        if scheme and dg_tags.PARTITION_NAME_TAG not in context.run.tags:
+            for key in keys:
+                _report_partition(context, suite, name, str(key), _result({key: outcomes[key]}, suite))
         return _result(outcomes, suite)
 
     return check
+
+
+def _report_partition(
+    context: dg.AssetCheckExecutionContext, suite: Suite, name: str, partition: str, result: dg.AssetCheckResult
+) -> None:
+    """Record the outcome of one partition of a range run, for which Dagster itself records one outcome of the whole."""
+    asset_key = dg.AssetKey(suite.asset.split("/"))
+    shown = context.instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key, asset_partitions=[partition]), limit=1
+    ).records
+    evaluation = dg.AssetCheckEvaluation(
+        asset_key=asset_key,
+        check_name=check_name(name, suite),
+        passed=result.passed,
+        metadata=result.metadata,
+        severity=result.severity,
+        description=result.description,
+        blocking=suite.blocking,
+        partition=partition,
+        target_materialization_data=AssetCheckEvaluationTargetMaterializationData(
+            storage_id=shown[0].storage_id, run_id=shown[0].event_log_entry.run_id, timestamp=shown[0].timestamp
+        )
+        if shown
+        else None,
+    )
+    event = dg.DagsterEvent(
+        event_type_value=dg.DagsterEventType.ASSET_CHECK_EVALUATION.value,
+        job_name=context.run.job_name,
+        event_specific_data=evaluation,
+    )
+    context.instance.report_dagster_event(event, run_id=context.run.run_id)
 
 
 def _result(outcomes: dict[str | None, list[Outcome]], suite: Suite) -> dg.AssetCheckResult:
