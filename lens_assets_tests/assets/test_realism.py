@@ -1,0 +1,182 @@
+"""The realism assets: anchors, calibration, report and gate answer to their inputs as the science says."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lens_assets.assets import realism as assets
+from lens_assets.assets.framework import NoGo, Product
+from lens_assets.realism.battery import as_table, row
+from lens_assets.realism.panel import PanelError
+from lens_assets_tests.assets.realism_inputs import LENSES, RingDetector, realism_campaign, realism_lake, sky
+from lens_assets_tests.support import run_asset, store
+
+CALIBRATION = pd.DataFrame({"magnitude_shift_mag": [-0.3], "mode": ["fitted"]}).astype({"mode": "str"})
+
+
+@pytest.fixture(scope="module")
+def campaign():
+    return realism_campaign()
+
+
+@pytest.fixture(scope="module")
+def lake(campaign):
+    return realism_lake(campaign)
+
+
+@pytest.fixture(scope="module")
+def anchors(campaign, lake) -> Product:
+    return run_asset(assets.anchor_observables, campaign, lake=lake)
+
+
+def test_anchors_are_the_held_out_lenses_measured_on_their_stamps(anchors, campaign):
+    table = anchors.table
+    assert len(table) == LENSES and table["lens_id"].is_monotonic_increasing
+    assert set(table["split"]) <= set(campaign.realism.anchors.splits)
+    assert table["visible"].equals(table["arc_snr"] >= campaign.realism.detectability.minimum_arc_snr)
+    assert 0.25 < (table["half"] == "calibration").mean() < 0.55
+    assert anchors.summary["visible"] == anchors.summary["visible_gate"] + anchors.summary["visible_calibration"]
+
+
+def test_a_lens_of_the_training_split_or_of_poor_quality_never_judges(campaign):
+    manifest = sky()[1].copy()
+    manifest.loc[:9, "split"] = "train"
+    manifest.loc[10:14, "quality_ok"] = False
+    table = run_asset(assets.anchor_observables, campaign, lake=realism_lake(campaign, manifest)).table
+    assert len(table) == LENSES - 15
+    assert not set(table["lens_id"]) & set(manifest["lens_id"][:15])
+
+
+def test_a_larger_calibration_share_moves_lenses_over_and_none_back(anchors, lake):
+    larger = realism_campaign({"anchors.calibration_fraction": 0.7})
+    table = run_asset(assets.anchor_observables, larger, lake=lake).table.set_index("lens_id")
+    before = anchors.table.set_index("lens_id")["half"]
+    assert (table["half"] == "calibration").sum() > (before == "calibration").sum()
+    assert (table.loc[before == "calibration", "half"] == "calibration").all()
+
+
+def calibrated(campaign, lake, table) -> Product:
+    return run_asset(assets.brightness_calibration, campaign, {"anchor_observables": table}, lake=lake)
+
+
+def test_brighter_anchors_make_brighter_sources(campaign, lake, anchors):
+    right = calibrated(campaign, lake, anchors.table)
+    brighter = calibrated(campaign, lake, anchors.table.assign(arc_snr=anchors.table["arc_snr"] * 2.0))
+    assert right.summary["mode"] == "fitted"
+    assert right.summary["magnitude_shift_mag"] == pytest.approx(0.0, abs=1.0)
+    assert brighter.summary["magnitude_shift_mag"] < right.summary["magnitude_shift_mag"] - 0.3
+
+
+def test_the_half_that_judges_does_not_calibrate(campaign, lake, anchors):
+    judging = anchors.table["half"] == "gate"
+    changed = anchors.table.assign(arc_snr=anchors.table["arc_snr"].where(~judging, 500.0))
+    first, second = (calibrated(campaign, lake, table).table for table in (anchors.table, changed))
+    pd.testing.assert_frame_equal(first, second)
+
+
+def test_a_pinned_shift_is_used_and_too_few_anchors_fit_nothing(lake, anchors):
+    pinned = realism_campaign(injection={"brightness.calibration": "pinned", "brightness.pinned_shift_mag": -1.5})
+    assert calibrated(pinned, lake, anchors.table).table["magnitude_shift_mag"].tolist() == [-1.5]
+    few = calibrated(realism_campaign(), lake, anchors.table[:8])
+    assert (few.summary["mode"], few.summary["magnitude_shift_mag"]) == ("not_fitted", 0.0)
+
+
+@pytest.fixture(scope="module")
+def report(campaign, lake, anchors) -> Product:
+    return reported(campaign, lake, anchors.table)
+
+
+def reported(campaign, lake, table) -> Product:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lens_assets.detector.frozen.load_detector", lambda folder: RingDetector())
+        inputs = {"anchor_observables": table, "brightness_calibration": CALIBRATION}
+        return run_asset(assets.realism_report, campaign, inputs, lake=lake)
+
+
+def verdicts(product: Product) -> dict[str, str]:
+    rows = product.table[(product.table["stratum"] == "all") & product.table["gates"]]
+    return dict(zip(rows["observable"], rows["verdict"], strict=False))
+
+
+def test_right_injections_pass_every_deciding_row(report):
+    assert set(verdicts(report).values()) == {"PASS"}
+    assert {"distributions", "rows", "stamps"} == set(report.figures)
+    assert report.summary["effective_injections"] > 60
+    probes = report.table["observable"].str.startswith(("probe", "frechet"))
+    assert probes.sum() >= 5 and not report.table.loc[probes, "gates"].any()
+
+
+def test_observables_of_every_rendered_injection_are_kept(report):
+    observed = report.tables["injection_observables"]
+    assert len(observed) == report.summary["rendered_injections"]
+    assert observed["visible"].sum() == report.summary["visible_injections"]
+
+
+def test_the_panel_mixes_halves_on_an_offline_page(report):
+    key = report.tables["panel_key"]
+    assert key["truth"].value_counts().to_dict() == {"real": 25, "injected": 25}
+    assert report.files["panel.html"].decode().count("<figure>") == 50
+
+
+def test_anchors_of_another_colour_fail_the_colour_by_name(campaign, lake, anchors):
+    redder = anchors.table.assign(arc_r_minus_z=anchors.table["arc_r_minus_z"] + 0.6)
+    found = verdicts(reported(campaign, lake, redder))
+    assert {name for name, verdict in found.items() if verdict == "FAIL"} == {"arc_r_minus_z"}
+
+
+def gate(campaign, lake, table, **side) -> Product:
+    store(lake, "realism_report", table, tables=side)
+    store(lake, "brightness_calibration", CALIBRATION)
+    return run_asset(assets.realism_gate, campaign, lake=lake)
+
+
+def test_the_gate_says_go_on_what_passed_and_prints_what_it_rests_on(campaign, lake, anchors, report):
+    store(lake, "anchor_observables", anchors.table)
+    product = gate(campaign, lake, report.table)
+    verdict = json.loads(product.files["verdict.json"])
+    assert verdict["decision"] == product.summary["decision"] == "GO"
+    assert "fitted at -0.30 mag" in verdict["statement"]
+    assert "No blinded panel was asked for" in verdict["statement"]
+    assert "settings/realism" in verdict["inputs"]
+    assert product.table["gates"].all()
+
+
+@pytest.mark.parametrize(
+    "change,decision",
+    [
+        (row("arc_snr", "FAIL", value=3.0, statistic="ratio", requirement="between 0.5 and 2"), "NO-GO"),
+        (row("anchors", "NOT-EVALUATED", n_anchors=12, requirement="at least 30"), "NOT-EVALUATED"),
+    ],
+)
+def test_the_gate_raises_with_the_verdict_in_its_product(campaign, lake, report, change, decision):
+    with pytest.raises(NoGo, match=decision) as refusal:
+        gate(campaign, lake, pd.concat([report.table, as_table([change])], ignore_index=True))
+    assert json.loads(refusal.value.product.files["verdict.json"])["decision"] == decision
+    assert str(change["observable"]) in str(refusal.value)
+
+
+def test_a_campaign_that_requires_graders_waits_for_them_and_scores_their_form(lake, report, tmp_path):
+    key = report.tables["panel_key"]
+    waiting = realism_campaign({"panel.required": True})
+    with pytest.raises(NoGo, match="NOT-EVALUATED.*panel"):
+        gate(waiting, lake, report.table, panel_key=key)
+
+    def graded(answers: pd.Series, digest: str = "") -> Product:
+        path = tmp_path / "form.csv"
+        pd.DataFrame({"grader": "a", "stamp": key["stamp"], "answer": answers}).to_csv(path, index=False)
+        stated = digest or hashlib.sha256(path.read_bytes()).hexdigest()
+        edits = {"panel.required": True, "panel.answers_csv": "form.csv", "panel.answers_sha256": stated}
+        return gate(replace(realism_campaign(edits), folder=tmp_path), lake, report.table, panel_key=key)
+
+    guessed = pd.Series(np.where(np.arange(len(key)) % 2 == 0, "real", "injected"))
+    assert graded(guessed).summary["decision"] == "GO"
+    with pytest.raises(NoGo, match=r"panel \(all\): share of stamps the graders told right = 1"):
+        graded(key["truth"])
+    with pytest.raises(PanelError, match="answers_sha256"):
+        graded(guessed, "0" * 64)
