@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -164,6 +165,7 @@ def _migrate() -> None:
 
 
 def _supervise(commands: list[list[str]]) -> int:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a closed terminal stops the servers, as Ctrl-C does
     processes = [subprocess.Popen(command, cwd=PROJECT_ROOT) for command in commands]
     try:
         while all(process.poll() is None for process in processes):
