@@ -134,7 +134,7 @@ def brightness_calibration(run: AssetRun) -> Product:
         "frozen_detector",
     ),
     settings=("realism", "evaluation"),
-    code_version="realism-report-4",
+    code_version="realism-report-5",
     pool="torch",
 )
 def realism_report(run: AssetRun) -> Product:

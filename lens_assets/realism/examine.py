@@ -144,7 +144,9 @@ def probe_rows(
 ) -> list[dict[str, object]]:
     """Return the rows of all linear probes on visible stamps; see `probes`.
 
-    `anchors` and `measured` hold observables; `battery` the matching that weights the injections.
+    `anchors` and `measured` hold observables; `battery` the matching that weights the injections. For the pixel
+    probes a coin shows every host of a visible injection either with it or untouched: an arc is seen on some hosts
+    sooner than on others, and hosts chosen otherwise would be told apart by that.
     """
     rules, seed = settings.probes, settings.distributions.seed
     seen = is_visible(anchors, settings.detectability)
@@ -165,11 +167,22 @@ def probe_rows(
         detector.layer_features,
         settings,
     )
-    first = shown[weighted_choice(names, np.ones(len(shown)), rules.maximum_stamps, seed)]
-    free = ~untouched.table["galaxy_id"].astype(str).isin(set(hosts[first]))
-    others = np.flatnonzero(free.to_numpy())
-    other_names = untouched.table["galaxy_id"].astype(str).to_numpy()
-    second = others[weighted_choice(other_names[others].tolist(), np.ones(len(others)), rules.maximum_stamps, seed)]
+    first, second = _shown_or_untouched(shown, hosts, untouched.table, rules.maximum_stamps, seed)
+    other_names = untouched.table["galaxy_id"].astype(str).to_numpy()[second]
     return rows + pixel_probe_rows(
-        injected.read(first), untouched.read(second), hosts[first].tolist(), other_names[second].tolist(), settings
+        injected.read(first), untouched.read(second), hosts[first].tolist(), other_names.tolist(), settings
     )
+
+
+def _shown_or_untouched(
+    shown: NDArray[np.int64], hosts: NDArray[np.object_], untouched: pd.DataFrame, maximum: int, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return positions of injections, one a host, and of untouched stamps of the other hosts, by a coin a host."""
+    injection = pd.Series(shown, index=hosts[shown])
+    injection = injection[~injection.index.duplicated()].sort_index()
+    position = pd.Series(np.arange(len(untouched)), index=untouched["galaxy_id"].astype(str).to_numpy())
+    position = position[~position.index.duplicated()]
+    names = injection.index.intersection(position.index)
+    heads = uniform(seed, names.tolist(), "probe_coin") < 0.5
+    first, second = injection.loc[names[heads]].to_numpy(np.int64), position.loc[names[~heads]].to_numpy(np.int64)
+    return first[:maximum], second[:maximum]

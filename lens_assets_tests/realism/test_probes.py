@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from lens_assets.realism.examine import _shown_or_untouched
 from lens_assets.realism.probes import (
     feature_probe_rows,
     frechet_distance,
@@ -150,3 +152,17 @@ def test_features_that_differ_fail_where_they_gate_and_warn_elsewhere():
 
 def test_features_of_few_anchors_are_not_evaluated():
     assert {item["verdict"] for item in feature_rows(0.0, count=20)} == {"NOT-EVALUATED"}
+
+
+def test_hosts_of_visible_injections_are_shown_with_them_or_untouched_never_both():
+    hosts = np.array([f"g{row % 100}" for row in range(300)], dtype=object)
+    shown = np.arange(0, 300, 2)
+    untouched = pd.DataFrame({"galaxy_id": [f"g{row}" for row in range(90)]})
+    first, second = _shown_or_untouched(shown, hosts, untouched, 400, 1)
+    with_arc, without = set(hosts[first]), set(untouched["galaxy_id"].iloc[second])
+    assert len(with_arc) == len(first) and len(without) == len(second)
+    assert not with_arc & without
+    assert with_arc | without == set(hosts[shown]) & set(untouched["galaxy_id"])
+    assert set(first) <= set(shown)
+    assert 10 < len(first) < 35
+    assert [len(part) for part in _shown_or_untouched(shown, hosts, untouched, 5, 1)] == [5, 5]
