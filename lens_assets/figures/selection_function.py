@@ -77,7 +77,7 @@ def _hatch(axis: Any, x: np.ndarray, y: np.ndarray, mask: np.ndarray) -> None:
 
 def marginals(table: pd.DataFrame, thresholds: list[str], title: str) -> Figure:
     """Draw C along each axis alone, with the 95% Beta interval as bars and the host bootstrap as a band."""
-    figure, axes = _canvas(1, 3, 11.5, 3.5)
+    figure, axes = _canvas(1, 3, 11.5, 3.9)
     palette = [_COLOUR, _SECOND, "#4b8b3b", "#7a4fa3", _GREY]
     for axis, (column, label) in zip(axes[0], AXIS_LABELS.items(), strict=True):
         for number, threshold in enumerate(thresholds):
@@ -102,7 +102,8 @@ def marginals(table: pd.DataFrame, thresholds: list[str], title: str) -> Figure:
         axis.set_ylim(0.0, None)
         axis.grid(alpha=0.25)
     axes[0][0].set_ylabel("completeness")
-    axes[0][0].legend(fontsize=8, title="threshold", title_fontsize=8)
+    lines, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(lines, labels, loc="outside lower center", ncols=len(labels), fontsize=8, title="threshold")
     figure.suptitle(f"{title}: bars 95% Beta, bands 95% bootstrap over hosts; pooled over the plan", fontsize=10)
     return figure
 
