@@ -41,6 +41,11 @@ def mag_to_flux(mag_ab: ArrayLike) -> FloatArray:
     return np.asarray(10.0 ** (0.4 * (ZERO_POINT_MAG - np.asarray(mag_ab, dtype=np.float64))))
 
 
+def counts_to_nanomaggies(counts: ArrayLike, zero_point_mag: float) -> FloatArray:
+    """Return nanomaggies of another survey's counts, `zero_point_mag` the AB magnitude of one count (30 for DES)."""
+    return np.asarray(counts, dtype=np.float64) * mag_to_flux(zero_point_mag)
+
+
 def depth_ivar_to_mag(depth_ivar: ArrayLike) -> FloatArray:
     """Return the 5-sigma depth in AB mag of PSFDEPTH or GALDEPTH (nanomaggy^-2); NaN where it is not positive.
 

@@ -15,6 +15,13 @@ def test_magnitudes_agree_with_astropy():
     np.testing.assert_allclose(units.flux_to_mag(flux), expected, atol=1e-9)
 
 
+def test_counts_of_another_zero_point_agree_with_astropy():
+    counts = np.array([-20.0, 0.0, 1.0, 1000.0])
+    expected = (counts * (30.0 * u.ABmag).to(u.AB)).to(1e-9 * u.AB).value
+    np.testing.assert_allclose(units.counts_to_nanomaggies(counts, 30.0), expected, rtol=1e-12)
+    assert units.counts_to_nanomaggies(7.0, units.ZERO_POINT_MAG) == 7.0
+
+
 def test_no_flux_is_no_magnitude_and_never_infinite():
     assert np.isnan(units.flux_to_mag([0.0, -3.0, np.nan])).all()
     assert np.isnan(units.depth_ivar_to_mag([0.0, -1.0, np.nan])).all()
