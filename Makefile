@@ -2,6 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.current
+TEST_WORKERS ?= 2
 
 # glibc otherwise gives large temporaries back to the system on every call; one thread a process keeps results the same.
 export MALLOC_MMAP_THRESHOLD_ = 268435456
@@ -27,7 +28,7 @@ demo: $(STAMP)
 	@$(BIN)/python -m lens_assets.cli --campaign demo run
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest $(PYTEST_ARGUMENTS)
+	@$(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadgroup $(PYTEST_ARGUMENTS)
 
 ui: $(STAMP)
 	@$(BIN)/python -m lens_assets.cli --campaign "$(or $(LENS_CAMPAIGN),demo)" ui $(UI_ARGUMENTS)

@@ -28,3 +28,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Place:
     result = run_command(place, "run")
     assert result.returncode == 0, result.stdout + result.stderr
     return place
+
+
+CAMPAIGN = "finished campaign"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        of_campaign = "finished" in getattr(item, "fixturenames", ()) or item.path.parent.name == "end_to_end"
+        group = CAMPAIGN if of_campaign else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group").args[0] != CAMPAIGN)
