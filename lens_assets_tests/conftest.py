@@ -1,6 +1,7 @@
 """Settings of all tests: no deadlines, since these measure results and never time, and plots without a screen.
 
 The finished miniature campaign is here because tests of several packages look at it or copy it.
+Run in several processes, tests of one file stay together and share their fixtures, as do all tests of the campaign.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 settings.register_profile("project", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("project")
 
+CAMPAIGN = "finished campaign"
+
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Place:
@@ -28,9 +31,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Place:
     result = run_command(place, "run")
     assert result.returncode == 0, result.stdout + result.stderr
     return place
-
-
-CAMPAIGN = "finished campaign"
 
 
 @pytest.hookimpl(tryfirst=True)
