@@ -6,6 +6,7 @@ them to Dagster. Asset modules hold thin functions decorated with `lens_asset`.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -76,7 +77,7 @@ class LensAsset:
     @property
     def description(self) -> str:
         """The docstring of the function."""
-        return (self.function.__doc__ or "").strip()
+        return inspect.cleandoc(self.function.__doc__ or "")
 
     def __call__(self, run: AssetRun) -> Product:
         """Compute one partition without storing it."""
@@ -217,7 +218,7 @@ class AssetRun:
         """Return the tags that tie a tracked run to this materialisation: run id, settings and input digests."""
         tags = {f"input/{name}": digest[:16] for name, digest in self.upstream.items()}
         for stage in self.asset.settings:
-            names = [f"experiments/{self.partition}"] if stage == "experiments" else [stage]
+            names = [f"experiments/{name}" for name in self._experiments()] if stage == "experiments" else [stage]
             tags |= {
                 f"settings/{item}": self.campaign.settings_digest(item)[:16]
                 for item in names
@@ -230,6 +231,9 @@ class AssetRun:
             "code_version": self.asset.code_version,
             "dagster/run_id": self.run_id,
         }
+
+    def _experiments(self) -> list[str]:
+        return [str(self.partition)] if self.asset.partitions == "experiment" else list(self.campaign.experiments)
 
     def _keys(self, asset: str, partition: str | None) -> list[str | None]:
         if asset not in (*self.asset.inputs, *self.asset.optional_inputs):

@@ -102,7 +102,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
                 "theta_e_arcsec": {"start": 1.2, "step": 0.6, "count": 2},
                 "psf_fwhm_arcsec": {"start": 1.4, "step": 0.8, "count": 1},
                 "depth_mag": {"start": 23.9, "step": 1.0, "count": 2},
-                "injections_per_cell": 30,
+                "injections_per_cell": 60,
             }
         ],
         "intervals.bootstrap_resamples": 50,
@@ -159,7 +159,7 @@ class Place:
     def process_environment(self) -> dict[str, str]:
         """Return the environment of a child process that works here, without the reference data."""
         inherited = {name: value for name, value in os.environ.items() if name != "LENS_REFERENCE_DATA"}
-        return inherited | self.environment()
+        return inherited | self.environment() | {"PYTHONPATH": str(PROJECT_ROOT)}
 
     def copy_to(self, root: Path) -> Place:
         """Return a copy of campaign, lake and state to be changed at will."""

@@ -435,6 +435,10 @@ def test_tracked_runs_hold_parameters_metrics_and_links(registry, lake: Lake, li
         stored = lake.table("trained_model", name)
         assert [point.step for point in history] == stored["epoch"].tolist()
         np.testing.assert_allclose([point.value for point in history], stored["validation_auc"])
+    for run in runs_of(registry, "freezing").values():
+        for experiment in EXPERIMENTS:
+            digest = lineage.campaign.settings_digest(f"experiments/{experiment}")
+            assert run.data.tags[f"settings/experiments/{experiment}"] == digest[:16]
     for name, run in runs_of(registry, "selection_function").items():
         summary = lake.require("completeness_table", name).summary
         assert run.data.metrics["pooled_completeness"] == pytest.approx(summary["pooled_completeness"])
