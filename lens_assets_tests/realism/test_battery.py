@@ -11,7 +11,7 @@ from lens_assets.realism.battery import COLUMNS, LIKELY_KNOBS, run_battery
 from lens_assets.realism.verdict import judge
 from lens_assets_tests.realism.tables import demo_realism, draw_anchors, draw_background, draw_observables
 
-NULL_BATTERIES = 200
+NULL_BATTERIES = 150
 
 
 def alarms(batteries: int, seed: int, margin: float, injections: int = 180, fainter_hosts_mag: float = 0.0) -> int:
