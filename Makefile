@@ -28,7 +28,7 @@ demo: $(STAMP)
 	@$(BIN)/python -m lens_assets.cli --campaign demo run
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadgroup $(PYTEST_ARGUMENTS)
+	@$(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadscope --no-loadscope-reorder $(PYTEST_ARGUMENTS)
 
 ui: $(STAMP)
 	@$(BIN)/python -m lens_assets.cli --campaign "$(or $(LENS_CAMPAIGN),demo)" ui $(UI_ARGUMENTS)

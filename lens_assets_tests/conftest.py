@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -19,6 +20,7 @@ settings.register_profile("project", deadline=None, derandomize=True, print_blob
 settings.load_profile("project")
 
 CAMPAIGN = "finished campaign"
+USERS_OF_THE_CAMPAIGN = ("end_to_end/", "automation/test_settings_watch.py", "faults/test_platform.py")
 
 
 @pytest.fixture(scope="session")
@@ -33,10 +35,21 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Place:
     return place
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        of_campaign = "finished" in getattr(item, "fixturenames", ()) or item.path.parent.name == "end_to_end"
-        group = CAMPAIGN if of_campaign else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group").args[0] != CAMPAIGN)
+    items.sort(key=lambda item: _share_of(item.nodeid) != CAMPAIGN)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _share_of(nodeid)
+
+    return ByFile(config, log)
+
+
+def _share_of(nodeid: str) -> str:
+    """Return what goes to one process: a file, or all tests of the finished campaign, which take longest."""
+    path = nodeid.partition("::")[0]
+    return CAMPAIGN if any(part in path for part in USERS_OF_THE_CAMPAIGN) else path
