@@ -6,9 +6,12 @@ Run in several processes, tests of one file stay together and share their fixtur
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import settings
@@ -18,6 +21,12 @@ from lens_assets_tests.end_to_end.miniature import Place
 os.environ.setdefault("MPLBACKEND", "Agg")
 settings.register_profile("project", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("project")
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # pyspark, which Great Expectations imports where it is installed, takes a process whose main module has no file
+    # for one of its own doctests and ends it.
+    with mock.patch.object(sys.modules["__main__"], "__file__", __file__, create=True):
+        importlib.import_module("great_expectations")
 
 CAMPAIGN = "finished campaign"
 USERS_OF_THE_CAMPAIGN = ("end_to_end/", "automation/test_settings_watch.py", "faults/test_platform.py")

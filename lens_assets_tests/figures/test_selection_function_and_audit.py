@@ -38,7 +38,7 @@ def test_a_map_a_depth_and_a_hatch_for_each_unsupported_cell(tables):
 def test_marginals_have_one_line_a_threshold_on_every_axis(tables):
     figure = selection_function.marginals(tables[1], ["fixed_0.5", "fpr_0.01"], "demo")
     assert [len(axis.containers) for axis in figure.axes] == [2, 2, 2]
-    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["fixed_0.5", "fpr_0.01"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["fixed_0.5", "fpr_0.01"]
 
 
 def test_sensitivity_draws_a_missing_interval_as_a_gap():
