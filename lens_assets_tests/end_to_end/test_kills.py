@@ -13,7 +13,8 @@ from lens_assets_tests.end_to_end.conftest import Killed
 from lens_assets_tests.end_to_end.kills import CHOSEN, KILLS
 from lens_assets_tests.end_to_end.miniature import Place, opened_instance
 
-pytestmark = pytest.mark.end_to_end
+# It ends some minutes after the others on a busy machine.
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")
