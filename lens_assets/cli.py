@@ -12,7 +12,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from lens_assets.environment import MLFLOW_VARIABLE, PROJECT_ROOT, STATE_VARIABLE, prepare
+from lens_assets.environment import LAKE_VARIABLE, MLFLOW_VARIABLE, PROJECT_ROOT, STATE_VARIABLE, prepare
 
 if TYPE_CHECKING:
     from lens_assets.assets.execution import Lineage
@@ -28,8 +28,8 @@ EXIT_NO_GO = 3
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line and run one command; return its exit status."""
     options = _parser().parse_args(arguments)
-    prepare(options.campaign)
     try:
+        prepare(options.campaign)
         status: int = options.command(options)
     except KeyboardInterrupt:
         print("\ninterrupted; what is finished is kept: run the same command again to go on", file=sys.stderr)
@@ -37,7 +37,16 @@ def main(arguments: list[str] | None = None) -> int:
     except _expected_errors() as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"error: {error}; {_places()}", file=sys.stderr)
+        return 2
     return status
+
+
+def _places() -> str:
+    """Say where things are written, which is what to look at when the file system refuses."""
+    named = ", ".join(f"{name} is {os.environ.get(name, 'not set')}" for name in (LAKE_VARIABLE, STATE_VARIABLE))
+    return f"{named}: is there room, and may this user write there?"
 
 
 def _expected_errors() -> tuple[type[Exception], ...]:

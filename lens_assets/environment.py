@@ -7,6 +7,7 @@ from pathlib import Path
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 STATE_VARIABLE = "LENS_STATE_DIR"
+LAKE_VARIABLE = "LENS_LAKE"
 MLFLOW_VARIABLE = "LENS_MLFLOW_URI"
 
 # glibc returns large numpy and torch temporaries to the system on every call; keeping them makes renderers and
@@ -33,7 +34,7 @@ def prepare(campaign: str | None = None) -> None:
         os.environ["LENS_CAMPAIGN"] = campaign
     name = Path(os.environ.get("LENS_CAMPAIGN") or "demo").name
     state = Path(os.environ.setdefault(STATE_VARIABLE, str(PROJECT_ROOT / ".lens" / "state" / name)))
-    os.environ.setdefault("LENS_LAKE", str(PROJECT_ROOT / ".lens" / name))
+    os.environ.setdefault(LAKE_VARIABLE, str(PROJECT_ROOT / ".lens" / name))
     os.environ.setdefault("DAGSTER_HOME", str(PROJECT_ROOT))
     for variable, value in _WORKER_DEFAULTS.items():
         os.environ.setdefault(variable, value)

@@ -27,9 +27,9 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from lens_assets.environment import LAKE_VARIABLE
 from lens_assets.lake.record import FORMAT_VERSION, Provenance, Record, StoredFile, combined_digest
 
-LAKE_VARIABLE = "LENS_LAKE"
 UNPARTITIONED = "all"
 TABLE_FILE = "table.parquet"
 RECORD_FILE = "_record.json"

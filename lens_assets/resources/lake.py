@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from lens_assets.lake.lake import LAKE_VARIABLE
+from lens_assets.environment import LAKE_VARIABLE
 
 if TYPE_CHECKING:
     from lens_assets.campaign.campaign import Campaign

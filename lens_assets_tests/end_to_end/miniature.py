@@ -20,8 +20,7 @@ from unittest import mock
 import yaml
 
 from lens_assets.campaign.campaign import CAMPAIGNS_FOLDER
-from lens_assets.environment import MLFLOW_VARIABLE, PROJECT_ROOT, STATE_VARIABLE
-from lens_assets.lake.lake import LAKE_VARIABLE
+from lens_assets.environment import LAKE_VARIABLE, MLFLOW_VARIABLE, PROJECT_ROOT, STATE_VARIABLE
 
 if TYPE_CHECKING:
     import dagster as dg

@@ -260,3 +260,15 @@ def test_ctrl_c_ends_a_run_with_130_and_the_next_one_goes_on(copy: Place) -> Non
     release = Lake(copy.lake, "miniature").folder("selection_function_product") / "release" / "release.json"
     assert json.loads(release.read_text())["title"]
     assert left_over(copy.lake) == []
+
+
+@pytest.mark.parametrize("variable", ["LENS_LAKE", "LENS_STATE_DIR"])
+def test_a_place_that_cannot_be_written_is_named(
+    variable: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    places = {"LENS_LAKE": str(tmp_path / "lake"), "LENS_STATE_DIR": str(tmp_path / "state")}
+    places[variable] = str(tmp_path / "file" / "below")
+    with mock.patch.dict("os.environ", places | {"DAGSTER_HOME": str(tmp_path)}):
+        assert main(["--campaign", "demo", "run"]) == 2
+    assert f"{variable} is {places[variable]}" in capsys.readouterr().err

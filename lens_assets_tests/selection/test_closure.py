@@ -33,7 +33,9 @@ def _population(n: int, seed: int, theta_mean: float, factor: float = 1.0, red: 
     )
     frame["host_mag_g"] = frame["host_mag_r"] + np.where(is_red, rng.uniform(1.3, 1.9, n), rng.uniform(0.3, 0.7, n))
     bright = frame["psfdepth_r_mag"] - frame["arc_mag_r"]
-    rate = np.where(is_red, factor, 0.3 * factor) / (1.0 + np.exp(-(2.5 * (frame["theta_e_arcsec"] - 1.3) + 0.9 * (bright - 3.0))))
+    rate = np.where(is_red, factor, 0.3 * factor) / (
+        1.0 + np.exp(-(2.5 * (frame["theta_e_arcsec"] - 1.3) + 0.9 * (bright - 3.0)))
+    )
     return frame.assign(passed=rng.random(n) < rate)
 
 
