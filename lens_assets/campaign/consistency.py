@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def inconsistencies(campaign: Campaign) -> list[Problem]:
     """Return every contradiction between the stages of a campaign."""
-    rules = (_simulated_sky, _designs, _detectors, _stamp_sizes, _closure_truth)
+    rules = (_simulated_sky, _designs, _detectors, _stamp_sizes, _hosts, _lens_masks, _closure_truth)
     return [problem for rule in rules for problem in rule(campaign)]
 
 
@@ -72,6 +72,20 @@ def _stamp_sizes(campaign: Campaign) -> Iterable[Problem]:
     for stage, key, found in named:
         if found != size:
             yield _problem(campaign, stage, key, found, f"{size}, the stamp_pixels of cutouts.yaml")
+
+
+def _hosts(campaign: Campaign) -> Iterable[Problem]:
+    hosts, limit = campaign.injection.hosts, campaign.negatives.filters.mag_z_max
+    if hosts.mag_z.minimum >= limit:
+        expected = f"below {limit}, the mag_z_max of negatives.yaml, since hosts are negatives"
+        yield _problem(campaign, "injection", "hosts.mag_z.minimum", hosts.mag_z.minimum, expected)
+
+
+def _lens_masks(campaign: Campaign) -> Iterable[Problem]:
+    found, masks = campaign.catalogs.match_mask_bits, campaign.negatives.filters.mask_bits
+    if set(found) != set(masks):
+        expected = f"{sorted(masks)}, the mask_bits of negatives.yaml: lenses and negatives see the same sky"
+        yield _problem(campaign, "catalogs", "match_mask_bits", sorted(found), expected)
 
 
 def _closure_truth(campaign: Campaign) -> Iterable[Problem]:

@@ -1,0 +1,52 @@
+"""Stages that contradict each other are refused with the file, the key, what was found and what was expected."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lens_assets.campaign.campaign import load_campaign
+from lens_assets.campaign.errors import CampaignError
+
+DEMO = Path("deploy/campaigns/demo")
+
+
+def _edited(folder: Path, stage: str, key: str, value: Any) -> Path:
+    shutil.copytree(Path(__file__).parents[2] / DEMO, folder)
+    path = folder / f"{stage}.yaml"
+    content = yaml.safe_load(path.read_text())
+    *above, last = key.split(".")
+    inner = content
+    for name in above:
+        inner = inner[name]
+    inner[last] = value
+    path.write_text(yaml.safe_dump(content))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("stage", "key", "value", "expected"),
+    [
+        ("injection", "hosts.design", "everything", "a design of sampling.yaml: baseline, deployment"),
+        ("evaluation", "deployment_design", "everything", "a design of sampling.yaml: baseline, deployment"),
+        ("experiments/second", "training.design", "everything", "a design of sampling.yaml: baseline, deployment"),
+        ("evaluation", "detectors.baseline.members", ["core_only"], "an experiment with role candidate"),
+        ("injection", "renderer.stamp_pixels", 91, "101, the stamp_pixels of cutouts.yaml"),
+        ("injection", "hosts.mag_z", {"minimum": 20.5, "maximum": 21.0}, "below 20.0, the mag_z_max of negatives.yaml"),
+        ("catalogs", "match_mask_bits", [1], "the mask_bits of negatives.yaml"),
+        ("simulated_sky", "layout.sky_partitions", ["hp04-001"], "sky partitions that survey.sky_partitions lists"),
+    ],
+)
+def test_a_contradiction_is_named(tmp_path: Path, stage: str, key: str, value: Any, expected: str) -> None:
+    with pytest.raises(CampaignError) as refusal:
+        load_campaign(_edited(tmp_path / "campaign", stage, key, value))
+    assert f"{stage}.yaml" in str(refusal.value)
+    assert expected in str(refusal.value)
+
+
+def test_an_untouched_copy_is_accepted(tmp_path: Path) -> None:
+    load_campaign(_edited(tmp_path / "campaign", "splits", "seed", 42))
