@@ -29,3 +29,33 @@ class Suite:
     blocking: bool = True
     table: str = ""
     severity: str = field(default="ERROR")
+
+
+def between(column: str, low: float | None, high: float | None, **more: object) -> Expectation:
+    """Return the expectation that values lie in [low, high]; None leaves a side open."""
+    return "expect_column_values_to_be_between", {"column": column, "min_value": low, "max_value": high, **more}
+
+
+def not_null(*columns: str) -> list[Expectation]:
+    """Return the expectations that columns have a value in every row."""
+    return [("expect_column_values_to_not_be_null", {"column": column}) for column in columns]
+
+
+def unique(column: str) -> Expectation:
+    """Return the expectation that no value stands twice."""
+    return "expect_column_values_to_be_unique", {"column": column}
+
+
+def in_set(column: str, values: list[Any], mostly: float = 1.0) -> Expectation:
+    """Return the expectation that a share of at least `mostly` of the rows hold one of the values."""
+    return "expect_column_values_to_be_in_set", {"column": column, "value_set": values, "mostly": mostly}
+
+
+def in_first_row(column: str, value: Any) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """Return a corruption that puts a value into the first row of a column."""
+
+    def corrupt(table: pd.DataFrame) -> pd.DataFrame:
+        values = table[column].astype(object).to_list()
+        return table.assign(**{column: [value, *values[1:]]})
+
+    return corrupt

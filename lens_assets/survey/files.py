@@ -60,12 +60,6 @@ class SurveyFiles:
         with self._local(f"{self.sweep_folder}/{tile.name}") as path:
             yield path
 
-    @contextmanager
-    def local_bricks_table(self) -> Iterator[Path]:
-        """Yield a local path of the bricks table."""
-        with self._local(self.bricks_table) as path:
-            yield path
-
     def brick_folder(self, brickname: str) -> str:
         """Return the folder of a brick's coadds, relative to the root."""
         return f"{self.coadd_folder}/{brickname[:3]}/{brickname}"

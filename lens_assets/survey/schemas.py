@@ -167,20 +167,6 @@ class Fitbits(IntFlag):
     ITERATIVE = 1 << 13
 
 
-class Allmask(IntFlag):
-    """ANYMASK_* and ALLMASK_*: pixel flags of any, or of all, images of the central pixel."""
-
-    BADPIX = 1 << 0
-    SATUR = 1 << 1
-    INTERP = 1 << 2
-    CR = 1 << 4
-    BLEED = 1 << 6
-    TRANS = 1 << 7
-    EDGE = 1 << 8
-    EDGE2 = 1 << 9
-    OUTLIER = 1 << 11
-
-
 def bit_positions_to_mask(positions: Iterable[int]) -> int:
     """Return the integer mask of the given bit positions, e.g. (0, 3) -> 9."""
     mask = 0

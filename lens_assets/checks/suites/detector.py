@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lens_assets.checks.suite import Expectation, Suite
+from lens_assets.checks.suite import Expectation, Suite, between
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from lens_assets.campaign.campaign import Campaign
-
-
-def _between(column: str, low: float, high: float, **more: object) -> Expectation:
-    return "expect_column_values_to_be_between", {"column": column, "min_value": low, "max_value": high, **more}
 
 
 def _present(column: str) -> Expectation:
@@ -32,8 +28,8 @@ def _trained_model(campaign: Campaign) -> list[Expectation]:
         ("expect_table_row_count_to_be_between", {"min_value": 1}),
         ("expect_column_values_to_be_unique", {"column": "epoch"}),
         _present("validation_auc"),
-        _between("validation_auc", 0.0, 1.0),
-        _between("training_loss", 0.0, 100.0),
+        between("validation_auc", 0.0, 1.0),
+        between("training_loss", 0.0, 100.0),
         # No epoch better than chance: the labels, the stamps or the preprocessing are wrong.
         ("expect_column_max_to_be_between", {"column": "validation_auc", "min_value": 0.5, "strict_min": True}),
     ]
@@ -45,7 +41,7 @@ def _scores(campaign: Campaign) -> list[Expectation]:
         ("expect_column_values_to_be_unique", {"column": "galaxy_id"}),
         ("expect_column_values_to_be_unique", {"column": "cutout_path"}),
         _present("score"),
-        _between("score", 0.0, 1.0),
+        between("score", 0.0, 1.0),
         ("expect_column_values_to_be_in_set", {"column": "label", "value_set": [0, 1]}),
         ("expect_column_values_to_be_in_set", {"column": "split", "value_set": ["train", "val", "test"]}),
         ("expect_column_values_to_be_in_set", {"column": "tier", "value_set": ["A", "B", "N1", "N2"]}),
@@ -63,9 +59,9 @@ def _evaluation_report(campaign: Campaign) -> list[Expectation]:
             {"column_list": ["metric", "split", "subset", "value_of_subset", "threshold"]},
         ),
         ("expect_column_values_to_be_in_set", {"column": "split", "value_set": ["test"]}),
-        _between("value", 0.0, 1.0),
-        _between("lower", 0.0, 1.0),
-        _between("upper", 0.0, 1.0),
+        between("value", 0.0, 1.0),
+        between("lower", 0.0, 1.0),
+        between("upper", 0.0, 1.0),
         _at_least("upper", "lower"),
         _at_least("n", "k"),
     ]
@@ -75,8 +71,8 @@ def _ensemble_report(campaign: Campaign) -> list[Expectation]:
     return [
         ("expect_column_values_to_be_unique", {"column": "name"}),
         ("expect_column_values_to_be_in_set", {"column": "kind", "value_set": ["member", "diagnostic", "combiner"]}),
-        _between("auc", 0.0, 1.0),
-        _between("ece", 0.0, 1.0),
+        between("auc", 0.0, 1.0),
+        between("ece", 0.0, 1.0),
         _at_least("auc_upper", "auc_lower"),
         _at_least("recall_n", "recall_k"),
     ]
@@ -88,8 +84,8 @@ def _frozen_detector(campaign: Campaign) -> list[Expectation]:
         ("expect_table_row_count_to_be_between", {"min_value": len(names)}),
         ("expect_compound_columns_to_be_unique", {"column_list": ["detector", "name"]}),
         ("expect_column_values_to_be_in_set", {"column": "name", "value_set": names}),
-        _between("threshold", 0.0, 1.0 + 1e-9),
-        _between("fpr", 0.0, 1.0),
+        between("threshold", 0.0, 1.0 + 1e-9),
+        between("fpr", 0.0, 1.0),
         _at_least("threshold_upper", "threshold_lower"),
         ("expect_column_values_to_match_regex", {"column": "digest", "regex": "^[0-9a-f]{64}$"}),
         ("expect_column_values_to_match_regex", {"column": "preprocessing_digest", "regex": "^[0-9a-f]{64}$"}),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lens_assets.checks.suite import Expectation, Suite
+from lens_assets.checks.suite import Expectation, Suite, between
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,13 +16,6 @@ if TYPE_CHECKING:
     Corruption = Callable[[pd.DataFrame], pd.DataFrame]
 
 WIDEST_CLIP_MAG = 4.0
-
-
-def _between(column: str, low: float | None, high: float | None, **more: float) -> Expectation:
-    return (
-        "expect_column_values_to_be_between",
-        {"column": column, "min_value": low, "max_value": high, **more},
-    )
 
 
 def _filled(column: str) -> Expectation:
@@ -38,19 +31,19 @@ def plan_expectations(campaign: Campaign) -> list[Expectation]:
         ("expect_column_values_to_be_unique", {"column": "injection_id"}),
         ("expect_column_values_to_be_in_set", {"column": "purpose", "value_set": ["pilot", "grid"]}),
         *(_filled(name) for name in ("galaxy_id", "host_cutout_path", "log_pdf", "condition")),
-        _between("host_weight", 0.0, None),
-        _between("theta_e_arcsec", edges[0], edges[-1]),
-        _between("lens_axis_ratio", lens.axis_ratio.minimum, lens.axis_ratio.maximum),
-        _between("lens_angle_deg", 0.0, 180.0),
-        _between("source_mag_r", source.mag_r.minimum - WIDEST_CLIP_MAG, source.mag_r.maximum + WIDEST_CLIP_MAG),
-        _between(
+        between("host_weight", 0.0, None),
+        between("theta_e_arcsec", edges[0], edges[-1]),
+        between("lens_axis_ratio", lens.axis_ratio.minimum, lens.axis_ratio.maximum),
+        between("lens_angle_deg", 0.0, 180.0),
+        between("source_mag_r", source.mag_r.minimum - WIDEST_CLIP_MAG, source.mag_r.maximum + WIDEST_CLIP_MAG),
+        between(
             "source_half_light_radius_arcsec",
             source.half_light_radius_arcsec.minimum * 0.999,
             source.half_light_radius_arcsec.maximum * 1.001,
         ),
-        _between("source_sersic_index", source.sersic_index.minimum, source.sersic_index.maximum),
-        _between("psfsize_r", 0.3, 5.0),
-        _between("sky_sigma_r", 0.0, None),
+        between("source_sersic_index", source.sersic_index.minimum, source.sersic_index.maximum),
+        between("psfsize_r", 0.3, 5.0),
+        between("sky_sigma_r", 0.0, None),
         ("expect_column_values_to_be_in_set", {"column": "status", "value_set": [0]}),
     ]
 
@@ -61,9 +54,9 @@ def truth_expectations(campaign: Campaign) -> list[Expectation]:
     return [
         ("expect_column_values_to_be_unique", {"column": "injection_id"}),
         ("expect_column_values_to_be_in_set", {"column": "status", "value_set": [0], "mostly": 0.99}),
-        _between("magnification", 0.01, 1000.0),
-        _between("n_images", 0, 4),
-        _between("gain_r", 100.0, 1e8),
+        between("magnification", 0.01, 1000.0),
+        between("n_images", 0, 4),
+        between("gain_r", 100.0, 1e8),
         ("expect_column_values_to_not_be_null", {"column": "arc_snr", "mostly": 0.99}),
     ]
 
@@ -74,8 +67,8 @@ def score_expectations(campaign: Campaign) -> list[Expectation]:
     return [
         ("expect_column_values_to_be_unique", {"column": "injection_id"}),
         _filled("host_score"),
-        _between("host_score", 0.0, 1.0),
-        _between("injected_score", 0.0, 1.0),
+        between("host_score", 0.0, 1.0),
+        between("injected_score", 0.0, 1.0),
         ("expect_column_values_to_not_be_null", {"column": "injected_score", "mostly": 0.99}),
     ]
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from lens_assets.checks.suite import Expectation, Suite
+from lens_assets.checks.suite import Expectation, Suite, between, in_first_row, not_null
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,11 +19,11 @@ def _split_cells(campaign: Campaign) -> list[Expectation]:
     wanted = {name for name, fraction in campaign.splits.ordered_fractions.items() if fraction > 0}
     return [
         ("expect_column_values_to_be_unique", {"column": "healpix_128"}),
-        _between("healpix_128", 0, 12 * campaign.splits.cell_nside**2 - 1),
-        *_not_null("healpix_128", "u", "split", "region_id", "fold", "sky_partition"),
+        between("healpix_128", 0, 12 * campaign.splits.cell_nside**2 - 1),
+        *not_null("healpix_128", "u", "split", "region_id", "fold", "sky_partition"),
         ("expect_column_values_to_be_between", {"column": "u", "min_value": 0, "max_value": 1, "strict_max": True}),
         ("expect_column_distinct_values_to_equal_set", {"column": "split", "value_set": sorted(wanted)}),
-        _between("fold", 0, campaign.splits.folds - 1),
+        between("fold", 0, campaign.splits.folds - 1),
         ("expect_column_values_to_be_in_set", {
             "column": "sky_partition", "value_set": list(campaign.survey.sky_partitions)}),
     ]  # fmt: skip
@@ -34,7 +33,7 @@ def _negative_pool(campaign: Campaign) -> list[Expectation]:
     filters = campaign.negatives.filters
     candidate = "is_candidate == True"
     return [
-        *_not_null("galaxy_id", "healpix_128", "split", "region_id", "fold", "sky_partition", "is_candidate"),
+        *not_null("galaxy_id", "healpix_128", "split", "region_id", "fold", "sky_partition", "is_candidate"),
         ("expect_column_values_to_be_in_set", {"column": "split", "value_set": _SPLITS}),
         ("expect_column_values_to_be_in_set", {"column": "pool", "value_set": ["N1", "N1b", "N2"]}),
         ("expect_column_values_to_be_between", {
@@ -54,8 +53,8 @@ def _parity_report(campaign: Campaign) -> list[Expectation]:
     return [
         ("expect_table_row_count_to_equal", {"value": _FILTERS}),
         ("expect_column_values_to_be_unique", {"column": "filter"}),
-        _between("rows_left", 1, None),
-        _between("fails_in_order", 0, None),
+        between("rows_left", 1, None),
+        between("fails_in_order", 0, None),
         ("expect_column_pair_values_a_to_be_greater_than_b", {
             "column_A": "fails_alone", "column_B": "fails_in_order", "or_equal": True}),
         ("expect_column_pair_values_a_to_be_greater_than_b", {
@@ -68,42 +67,26 @@ def _confusers(campaign: Campaign) -> list[Expectation]:
     return [
         ("expect_column_values_to_be_unique", {"column": "category"}),
         ("expect_column_sum_to_be_between", {"column": "n", "min_value": 1}),
-        _between("share_of_n2", 0, limits.largest_category_share),
+        between("share_of_n2", 0, limits.largest_category_share),
     ]
 
 
 def _stratified_sample(campaign: Campaign) -> list[Expectation]:
     return [
         ("expect_compound_columns_to_be_unique", {"column_list": ["design", "galaxy_id"]}),
-        *_not_null("design", "galaxy_id", "label", "tier", "split", "healpix_128", "ra", "dec", "stratum"),
+        *not_null("design", "galaxy_id", "label", "tier", "split", "healpix_128", "ra", "dec", "stratum"),
         ("expect_column_distinct_values_to_equal_set", {
             "column": "design", "value_set": sorted(campaign.sampling.designs)}),
         ("expect_column_values_to_be_in_set", {"column": "tier", "value_set": ["A", "B", "N1", "N2"]}),
         ("expect_column_values_to_be_in_set", {"column": "split", "value_set": _SPLITS}),
-        _between("sample_weight", 0, 1),
-        _between("sampling_weight", 1, None),
+        between("sample_weight", 0, 1),
+        between("sampling_weight", 1, None),
         ("expect_column_values_to_be_in_set", {
             "column": "evaluation_only", "value_set": [False],
             "row_condition": 'split == "train"', "condition_parser": "pandas"}),
         ("expect_column_values_to_not_be_null", {
             "column": "lens_id", "row_condition": "label == 1", "condition_parser": "pandas"}),
     ]  # fmt: skip
-
-
-def _not_null(*columns: str) -> list[Expectation]:
-    return [("expect_column_values_to_not_be_null", {"column": column}) for column in columns]
-
-
-def _between(column: str, low: float | None, high: float | None) -> Expectation:
-    return "expect_column_values_to_be_between", {"column": column, "min_value": low, "max_value": high}
-
-
-def _in_first_row(column: str, value: Any) -> Callable[[pd.DataFrame], pd.DataFrame]:
-    def corrupt(table: pd.DataFrame) -> pd.DataFrame:
-        values = table[column].astype(object).tolist()
-        return table.assign(**{column: [value, *values[1:]]})
-
-    return corrupt
 
 
 def _bright_limit_broken(table: pd.DataFrame) -> pd.DataFrame:
@@ -127,7 +110,7 @@ SUITES: dict[str, Suite] = {
         expectations=_split_cells,
         corruptions={
             "expect_column_values_to_be_unique:healpix_128": _first_row_twice,
-            "expect_column_values_to_not_be_null:split": _in_first_row("split", None),
+            "expect_column_values_to_not_be_null:split": in_first_row("split", None),
             "expect_column_distinct_values_to_equal_set:split": lambda table: table.assign(split="train"),
         },
     ),
@@ -135,7 +118,7 @@ SUITES: dict[str, Suite] = {
         asset="negative_pool",
         expectations=_negative_pool,
         corruptions={
-            "expect_column_values_to_not_be_null:healpix_128": _in_first_row("healpix_128", None),
+            "expect_column_values_to_not_be_null:healpix_128": in_first_row("healpix_128", None),
             "expect_column_values_to_be_between:mag_z": _bright_limit_broken,
             "expect_column_values_to_be_between:exclusion_separation_arcsec": _candidates_beside_lenses,
         },
@@ -145,7 +128,7 @@ SUITES: dict[str, Suite] = {
         expectations=_parity_report,
         corruptions={
             "expect_table_row_count_to_equal:": lambda table: table.iloc[:-1],
-            "expect_column_values_to_be_between:rows_left": _in_first_row("rows_left", 0),
+            "expect_column_values_to_be_between:rows_left": in_first_row("rows_left", 0),
         },
     ),
     "parity_report_confusers": Suite(
@@ -162,7 +145,7 @@ SUITES: dict[str, Suite] = {
         corruptions={
             "expect_compound_columns_to_be_unique:": _first_row_twice,
             "expect_column_values_to_be_in_set:evaluation_only": lambda table: table.assign(evaluation_only=True),
-            "expect_column_values_to_be_in_set:tier": _in_first_row("tier", "C"),
+            "expect_column_values_to_be_in_set:tier": in_first_row("tier", "C"),
         },
     ),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lens_assets.checks.suite import Expectation, Suite
+from lens_assets.checks.suite import Expectation, Suite, between
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -13,13 +13,6 @@ if TYPE_CHECKING:
 
 _VERDICTS = ["PASS", "FAIL", "WARN", "NOT-EVALUATED"]
 _STABILITY = ["STABLE", "UNSTABLE", "NOT-EVALUATED"]
-
-
-def _between(column: str, lowest: float, highest: float) -> Expectation:
-    return (
-        "expect_column_values_to_be_between",
-        {"column": column, "min_value": lowest, "max_value": highest},
-    )
 
 
 def _completeness(campaign: Campaign) -> list[Expectation]:
@@ -37,8 +30,8 @@ def _completeness(campaign: Campaign) -> list[Expectation]:
             "expect_column_values_to_be_in_set",
             {"column": "theta_e_arcsec", "value_set": list(grid.theta_e_arcsec.centres)},
         ),
-        _between("completeness", 0.0, 1.0),
-        _between("posterior_mean", 0.0, 1.0),
+        between("completeness", 0.0, 1.0),
+        between("posterior_mean", 0.0, 1.0),
         (
             "expect_column_pair_values_a_to_be_greater_than_b",
             {"column_A": "n", "column_B": "k", "or_equal": True},
@@ -87,8 +80,8 @@ def _sensitivity(campaign: Campaign) -> list[Expectation]:
         ("expect_compound_columns_to_be_unique", {"column_list": ["detector", "variant"]}),
         ("expect_column_values_to_be_in_set", {"column": "variant", "value_set": names}),
         ("expect_column_values_to_be_in_set", {"column": "verdict", "value_set": _STABILITY}),
-        _between("shift", -1.0, 1.0),
-        _between("baseline_completeness", 0.0, 1.0),
+        between("shift", -1.0, 1.0),
+        between("baseline_completeness", 0.0, 1.0),
     ]
 
 
@@ -96,9 +89,9 @@ def _closure(campaign: Campaign) -> list[Expectation]:
     return [
         ("expect_compound_columns_to_be_unique", {"column_list": ["detector", "threshold"]}),
         ("expect_column_values_to_be_in_set", {"column": "verdict", "value_set": _VERDICTS}),
-        _between("true_recall", 0.0, 1.0),
-        _between("predicted_recall", 0.0, 1.0),
-        _between("bias", -1.0, 1.0),
+        between("true_recall", 0.0, 1.0),
+        between("predicted_recall", 0.0, 1.0),
+        between("bias", -1.0, 1.0),
     ]
 
 
@@ -113,7 +106,7 @@ def _release(campaign: Campaign) -> list[Expectation]:
 def _product(campaign: Campaign) -> list[Expectation]:
     return [
         ("expect_compound_columns_to_be_unique", {"column_list": ["detector", "threshold"]}),
-        _between("value", 0.0, 1.0),
+        between("value", 0.0, 1.0),
         (
             "expect_column_pair_values_a_to_be_greater_than_b",
             {"column_A": "upper", "column_B": "value", "or_equal": True, "ignore_row_if": "either_value_is_missing"},
