@@ -35,7 +35,11 @@ ASSET_MODULES = (
     "detector",
     "realism",
     "injection",
-    "selection_function",
+    "selection_completeness",
+    "selection_sensitivity",
+    "selection_closure",
+    "selection_release",
+    "selection_product",
     "audit",
 )
 

@@ -6,8 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lens_assets.assets import selection_function as assets
+from lens_assets.assets import selection_release
 from lens_assets.assets.framework import NoGo
+from lens_assets.assets.selection_closure import closure_report
+from lens_assets.assets.selection_completeness import completeness_table
+from lens_assets.assets.selection_product import selection_function_product
+from lens_assets.assets.selection_sensitivity import sensitivity_report
 from lens_assets.campaign.campaign import Campaign, load_campaign
 from lens_assets.lake.lake import Lake
 from lens_assets.survey.coadds import BrickStamps
@@ -42,12 +46,12 @@ def truth(lake, campaign, tmp_path) -> pd.DataFrame:
 
 
 def _completeness(lake: Lake, campaign: Campaign, name: str = "baseline") -> pd.DataFrame:
-    product = run_asset(assets.completeness_table, campaign, partition=name, lake=lake)
+    product = run_asset(completeness_table, campaign, partition=name, lake=lake)
     return product.table
 
 
 def test_completeness_counts_what_the_detector_finds(lake, campaign, truth):
-    product = run_asset(assets.completeness_table, campaign, partition="baseline", lake=lake)
+    product = run_asset(completeness_table, campaign, partition="baseline", lake=lake)
     table = product.table
     scores = lake.table("injection_scores", "baseline")
     assert len(table) == 2 * 90
@@ -73,7 +77,7 @@ def test_a_more_sensitive_detector_is_more_complete(lake, campaign, truth):
 
 
 def test_sensitivity_follows_the_light_of_the_arcs(lake, campaign, truth, arc_detector):
-    report = run_asset(assets.sensitivity_report, campaign, lake=lake).table
+    report = run_asset(sensitivity_report, campaign, lake=lake).table
     variants = [variant.name for variant in campaign.selection_function.sensitivity.variants]
     assert report["variant"].tolist() == variants * 2
     shift = report.loc[report["detector"] == "baseline"].set_index("variant")["shift"]
@@ -132,7 +136,7 @@ def test_closure_compares_only_unseen_lenses_and_sees_a_detector_that_finds_none
     truth = fill_injections(lake, campaign, tmp_path, count=400)
     sky = _truth_sky(lake, campaign, truth, 240)
     monkeypatch.setattr("lens_assets.survey.coadds.read_stamps_from_brick", _cutter(sky, 0.8))
-    product = run_asset(assets.closure_report, campaign, lake=lake)
+    product = run_asset(closure_report, campaign, lake=lake)
     funnel = product.tables["funnel"].set_index("step")["lenses"]
     assert funnel["true lenses"] == 240
     assert funnel["in the test split"] == 120
@@ -141,7 +145,7 @@ def test_closure_compares_only_unseen_lenses_and_sees_a_detector_that_finds_none
     assert fair["n_lenses"] > 60
     assert abs(fair["bias"]) < 0.25
     monkeypatch.setattr("lens_assets.survey.coadds.read_stamps_from_brick", _cutter(sky, 0.0))
-    blind = run_asset(assets.closure_report, campaign, lake=lake).table.iloc[0]
+    blind = run_asset(closure_report, campaign, lake=lake).table.iloc[0]
     assert blind["true_recall"] == 0.0
     assert blind["bias"] > 0.3
     assert blind["verdict"] == "FAIL"
@@ -151,9 +155,9 @@ def test_closure_compares_only_unseen_lenses_and_sees_a_detector_that_finds_none
 def judged(lake, campaign, truth, monkeypatch) -> Lake:
     """A lake with everything the release gate reads, all of it good."""
     battery = pd.DataFrame({"observable": ["arc_snr"], "verdict": ["PASS"], "gates": [True]})
-    monkeypatch.setattr(assets, "_realism_of_full_run", lambda run: battery)
+    monkeypatch.setattr(selection_release, "_realism_of_full_run", lambda run: battery)
     for name in campaign.evaluation.detectors:
-        product = run_asset(assets.completeness_table, campaign, partition=name, lake=lake)
+        product = run_asset(completeness_table, campaign, partition=name, lake=lake)
         supported = product.table.assign(supported=product.table["n"] >= 2)
         store(lake, "completeness_table", supported, name, tables=product.tables)
     stable = pd.DataFrame(
@@ -174,7 +178,7 @@ def judged(lake, campaign, truth, monkeypatch) -> Lake:
 
 
 def _release(lake: Lake, campaign: Campaign):
-    return run_asset(assets.release_gate, campaign, lake=lake)
+    return run_asset(selection_release.release_gate, campaign, lake=lake)
 
 
 def test_the_release_gate_opens_on_good_evidence(judged, campaign):
@@ -204,7 +208,7 @@ def test_the_product_is_a_release_that_loads_and_states_its_verdicts(judged, cam
     from lens_assets.selection.loader import load
 
     store(judged, "release_gate", None, files={"verdict.json": verdict_bytes("release_gate", "GO")})
-    product = run_asset(assets.selection_function_product, campaign, lake=judged)
+    product = run_asset(selection_function_product, campaign, lake=judged)
     names = {name.removeprefix("release/") for name in product.files}
     assert names == {
         "grid.parquet", "injections.parquet", "marginals.parquet", "floor.parquet", "grid.fits", "release.json",
