@@ -12,7 +12,15 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from lens_assets.environment import LAKE_VARIABLE, MLFLOW_VARIABLE, PROJECT_ROOT, STATE_VARIABLE, prepare
+from lens_assets.environment import (
+    LAKE_VARIABLE,
+    MLFLOW_VARIABLE,
+    PROJECT_ROOT,
+    STATE_VARIABLE,
+    InUseError,
+    exclusive_run,
+    prepare,
+)
 
 if TYPE_CHECKING:
     from lens_assets.assets.execution import Lineage
@@ -21,8 +29,9 @@ if TYPE_CHECKING:
 
 DAGSTER_PORT = 3000
 MLFLOW_PORT = 5000
-EXIT_INTERRUPTED = 130
+EXIT_FAILED = 1
 EXIT_NO_GO = 3
+EXIT_INTERRUPTED = 130
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -53,7 +62,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from lens_assets.campaign.errors import CampaignError
     from lens_assets.lake.lake import LakeError
 
-    return (CampaignError, LakeError)
+    return (CampaignError, LakeError, InUseError)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -86,20 +95,20 @@ def _run(options: argparse.Namespace) -> int:
     del options
     import dagster as dg
 
-    from lens_assets.automation.driver import materialise_campaign
+    from lens_assets.automation.driver import GATES, materialise_campaign
     from lens_assets.automation.progress import CampaignProgress
     from lens_assets.definitions import build_defs
 
     started = time.monotonic()
     lineage, lake = _open()
     print(f"campaign {lineage.campaign.name}: {len(lineage.assets)} assets, lake {lake.root}")
-    with dg.DagsterInstance.get() as instance, CampaignProgress(lineage) as progress:
+    with exclusive_run(), dg.DagsterInstance.get() as instance, CampaignProgress(lineage) as progress:
         outcome = materialise_campaign(build_defs(), lineage, lake, instance, progress.announce)
     _print_result(lineage, lake, outcome, time.monotonic() - started)
     if outcome.complete:
         return 0
     print(f"\nstopped at {', '.join(outcome.failed)}:\n{outcome.message}", file=sys.stderr)
-    return EXIT_NO_GO
+    return EXIT_NO_GO if set(outcome.failed) & set(GATES) else EXIT_FAILED
 
 
 def _print_result(lineage: Lineage, lake: Lake, outcome: Outcome, seconds: float) -> None:
@@ -140,6 +149,9 @@ def _digests(options: argparse.Namespace) -> int:
 
 def _ui(options: argparse.Namespace) -> int:
     lineage, _ = _open()
+    if options.port == options.mlflow_port:
+        print(f"error: --port and --mlflow-port are both {options.port}; expected two ports", file=sys.stderr)
+        return 2
     for name, port in (("Dagster", options.port), ("MLflow", options.mlflow_port)):
         if _in_use(port):
             flag = "--port" if name == "Dagster" else "--mlflow-port"

@@ -105,7 +105,7 @@ def _run(
                 asset,
                 key,
                 tracking=tracking.create(lineage.campaign.name),
-                run_id=context.run_id,
+                run_id=context.run.run_id,
                 log=context.log,
                 listener=_tell,
                 recompute=recompute,

@@ -18,7 +18,7 @@ from dagster_shared.error import SerializableErrorInfo
 
 from lens_assets.assets import dagster_bridge
 from lens_assets.assets.execution import Lineage
-from lens_assets.assets.framework import LensAsset
+from lens_assets.assets.framework import LensAsset, NoGo
 from lens_assets.automation.sensors import DATA_VERSION_TAG, observations
 from lens_assets.checks.great_expectations import blocking_checks
 from lens_assets.lake.lake import Lake
@@ -40,7 +40,7 @@ class Wave:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a campaign: the assets that were run and the one that stopped it, if any."""
+    """What became of a campaign: the assets that were made, and those that stopped it, if any."""
 
     ran: tuple[str, ...]
     failed: tuple[str, ...]
@@ -107,7 +107,8 @@ def materialise_campaign(
         result = _execute(definitions, lineage, instance, wave, names)
         if _was_interrupted(result):
             raise KeyboardInterrupt
-        ran += names
+        made = {_name(event.asset_key) for event in result.get_asset_materialization_events() if event.asset_key}
+        ran += [name for name in names if name in made]
         if not result.success:
             stopped, message_here = _failure(result)
             failed += stopped
@@ -168,6 +169,10 @@ def _key(name: str) -> dg.AssetKey:
     return dg.AssetKey(name.split("/"))
 
 
+def _name(key: dg.AssetKey) -> str:
+    return "/".join(key.path)
+
+
 def _execute(
     definitions: dg.Definitions, lineage: Lineage, instance: dg.DagsterInstance, wave: Wave, names: tuple[str, ...]
 ) -> dg.ExecuteInProcessResult:
@@ -194,9 +199,14 @@ def _failure(result: dg.ExecuteInProcessResult) -> tuple[list[str], str]:
     checks = [
         f"{evaluation.asset_key.to_user_string()}: {evaluation.description}"
         for evaluation in result.get_asset_check_evaluations()
-        if not evaluation.passed and evaluation.blocking
+        if not evaluation.passed and evaluation.blocking and not _said(evaluation.description, details)
     ]
     return names or ["run"], "\n".join([*details, *checks])
+
+
+def _said(description: str | None, details: Sequence[str]) -> bool:
+    """Say whether an error already tells what a check found, as that of a gate does."""
+    return description is not None and any(description in detail for detail in details)
 
 
 def _root_cause(error: SerializableErrorInfo) -> str:
@@ -206,7 +216,8 @@ def _root_cause(error: SerializableErrorInfo) -> str:
     """
     while error.cause is not None and (error.cls_name or "").startswith(("Dagster", "Failure")):
         error = error.cause
-    return error.message
+    own = NoGo.__name__
+    return error.message.removeprefix(f"{NoGo.__module__}.{own}: ") if error.cls_name == own else error.message
 
 
 def _was_interrupted(result: dg.ExecuteInProcessResult) -> bool:

@@ -45,7 +45,10 @@ class CampaignProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._finish_asset()
+        if kind is None:
+            self._finish_asset()
+        elif self._asset:
+            self._bars.console.print(f"  {self._asset:28s} stopped", highlight=False)
         self._bars.stop()
 
     def announce(self, wave: Wave, names: tuple[str, ...]) -> None:

@@ -22,6 +22,7 @@ from pydantic import ValidationError
 
 from lens_assets.campaign.base import Settings
 from lens_assets.campaign.errors import CampaignError, Problem
+from lens_assets.environment import CAMPAIGNS_FOLDER, located_campaign
 
 if TYPE_CHECKING:
     from lens_assets.campaign.stages.catalogs import CatalogsSettings
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from lens_assets.campaign.stages.splits import SplitsSettings
     from lens_assets.campaign.stages.survey import SurveySettings
 
-CAMPAIGNS_FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "campaigns"
 CAMPAIGN_VARIABLE = "LENS_CAMPAIGN"
 DEFAULT_CAMPAIGN = "demo"
 
@@ -154,10 +154,9 @@ def content_digest(content: Any) -> str:
 def campaign_folder(name_or_path: str | Path | None = None) -> Path:
     """Return the folder of a campaign given by name or path, else of the one `LENS_CAMPAIGN` names."""
     wanted = str(name_or_path or os.environ.get(CAMPAIGN_VARIABLE) or DEFAULT_CAMPAIGN)
-    named = CAMPAIGNS_FOLDER / wanted
-    folder = named if named.is_dir() else Path(wanted).expanduser()
+    folder = located_campaign(wanted)
     if folder.is_dir():
-        return folder.resolve()
+        return folder
     known = ", ".join(sorted(path.name for path in CAMPAIGNS_FOLDER.iterdir() if path.is_dir()))
     expected = f"one of {known}, or the path of a folder of YAML files"
     raise CampaignError(wanted, [Problem(wanted, CAMPAIGN_VARIABLE, "no such folder", expected)])
@@ -263,7 +262,9 @@ def _not_finite(content: Any, key: str = "") -> list[str]:
 
 
 def _problem(path: Path, model: type[Settings], detail: Any) -> Problem:
-    key = ".".join(str(part) for part in detail["loc"]) or "(whole file)"
+    key = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "value_error":
+        return Problem(str(path), key, "", str(detail["ctx"]["error"]))
     found = json.dumps(detail.get("input"), default=str)
     found = found if len(found) <= 120 else found[:117] + "..."
     expected = detail["msg"]

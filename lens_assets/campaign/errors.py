@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Problem:
-    """One fault of a campaign: where it stands, what was found and what was expected."""
+    """One fault of a campaign: where it stands, what was found and what was expected.
+
+    A rule over several keys names them, what they say and what was expected in its own words: `found` is then empty.
+    """
 
     file: str
     key: str
@@ -15,7 +18,8 @@ class Problem:
     expected: str
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.key}: found {self.found}; expected {self.expected}"
+        place = f"{self.file}: {self.key}: " if self.key else f"{self.file}: "
+        return f"{place}found {self.found}; expected {self.expected}" if self.found else f"{place}{self.expected}"
 
 
 class CampaignError(ValueError):

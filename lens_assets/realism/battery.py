@@ -196,9 +196,10 @@ def background_rows(background: Background | None, settings: RealismSettings) ->
     rows = []
     for index, band in enumerate("grz"):
         name = f"background_{band}"
-        if background is None or len(background.injected) < settings.anchors.minimum_group:
+        pairs = 0 if background is None else len(background.injected)
+        if background is None or pairs < settings.anchors.minimum_group:
             asked = f"at least {settings.anchors.minimum_group} paired stamps"
-            rows.append(row(name, NOT_EVALUATED, requirement=asked))
+            rows.append(row(name, NOT_EVALUATED, n_anchors=pairs, n_injections=float(pairs), requirement=asked))
             continue
         first, second = background.injected[:, index], background.untouched[:, index]
         test = paired_kolmogorov_smirnov(

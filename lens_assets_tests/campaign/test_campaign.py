@@ -79,6 +79,16 @@ def test_a_number_that_is_not_finite_is_refused(folder: Path, number: str) -> No
         load_campaign(folder)
 
 
+def test_a_rule_over_several_keys_names_them_and_dumps_nothing(folder: Path) -> None:
+    edit(folder / "splits.yaml", r"^  train: \S+", "  train: 0.5")
+    with pytest.raises(CampaignError) as caught:
+        load_campaign(folder)
+    [problem] = caught.value.problems
+    assert str(problem).endswith(
+        "splits.yaml: fractions: splits.fractions train + val + test = 1.05; expected exactly 1"
+    )
+
+
 def test_every_problem_is_listed_at_once(folder: Path) -> None:
     for stage in ("splits", "survey"):
         path = folder / f"{stage}.yaml"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 import signal
 import socket
@@ -22,6 +23,7 @@ from lens_assets.automation.driver import Outcome, materialise_campaign
 from lens_assets.campaign.campaign import load_campaign
 from lens_assets.cli import main
 from lens_assets.definitions import build_defs, build_lineage
+from lens_assets.environment import exclusive_run, prepare
 from lens_assets.lake.lake import Lake
 from lens_assets_tests.end_to_end.command_line import digests, run_command
 from lens_assets_tests.end_to_end.daemon import wait_for
@@ -226,6 +228,41 @@ def test_a_port_in_use_is_named_with_the_way_out(
     printed = capsys.readouterr().err
     assert f"port {port} for {name} is in use" in printed
     assert f"{flag} {port + 1}" in printed
+
+
+def test_one_port_for_both_interfaces_is_refused(copy: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(copy, "ui", "--port", "5000", "--mlflow-port", "5000") == 2
+    assert "--port and --mlflow-port are both 5000" in capsys.readouterr().err
+
+
+def test_a_second_run_on_the_same_folders_is_refused_by_name(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    with mock.patch.dict("os.environ", place.environment()):
+        prepare()
+        with exclusive_run():
+            assert main(["run"]) == 2
+        with exclusive_run():
+            pass
+    printed = capsys.readouterr().err
+    assert f"is in use by process {os.getpid()}" in printed
+    assert "LENS_LAKE and LENS_STATE_DIR" in printed
+    assert not any(place.lake.rglob("*.parquet"))
+
+
+def test_campaigns_of_one_name_in_two_folders_share_nothing(tmp_path: Path) -> None:
+    places = set()
+    for parent in ("here", "there"):
+        (tmp_path / parent / "mine").mkdir(parents=True)
+        with mock.patch.dict("os.environ", {"LENS_STATE_DIR": str(tmp_path / "state")}):
+            os.environ.pop("LENS_LAKE", None)
+            prepare(str(tmp_path / parent / "mine"))
+            places.add(os.environ["LENS_LAKE"])
+    assert len(places) == 2
+
+
+def test_a_campaign_that_does_not_exist_leaves_no_folder(tmp_path: Path) -> None:
+    with mock.patch.dict("os.environ", {"LENS_STATE_DIR": str(tmp_path / "state")}):
+        assert main(["--campaign", "nope", "validate"]) == 2
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_ctrl_c_ends_a_run_with_130_and_the_next_one_goes_on(copy: Place) -> None:
