@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -10,6 +10,7 @@ from typing import TypeAlias
 import duckdb
 import pandas as pd
 import pyarrow as pa
+import pyarrow.dataset as pads
 from sqlglot import exp
 
 from lens_assets.sampling.models import (
@@ -61,34 +62,54 @@ def run(
     if temporary_folder is not None:
         config["temp_directory"] = str(temporary_folder)
     with duckdb.connect(config=config) as connection:
-        for name in project.inputs(targets, sources):
-            if name not in sources:
-                raise ModelError(f"models {', '.join(targets)} read {name}, which was not given")
+        for name in required_inputs(project, targets, sources):
             _register(connection, name, project.sources.get(name), sources[name])
         results = Results({})
         for name in project.upstream(targets, sources):
             _create(connection, project.models[name], parameters, table=name in targets)
             if name in targets or project.models[name].materialised:
                 results.row_counts[name] = len(connection.table(name))
-                _raise_failures(connection, project, name)
+                refuse_failures(project, name, failed_tests(connection, project, name))
         results.tables = {name: connection.table(name).to_arrow_table() for name in targets}
         return results
+
+
+def required_inputs(project: Project, targets: Sequence[str], given: Iterable[str]) -> list[str]:
+    """Return what the targets read from outside; ModelError names a table that was not given."""
+    there = set(given)
+    names = project.inputs(targets, there)
+    for name in names:
+        if name not in there:
+            raise ModelError(f"models {', '.join(targets)} read {name}, which was not given")
+    return names
 
 
 def column_types(
     project: Project, parameters: Mapping[str, Parameter], models: Sequence[str] = ()
 ) -> dict[str, dict[str, str]]:
     """Return the DuckDB type of every column of the models (default all), from a run over empty tables."""
-    wanted = project.upstream(models or project.models)
     with duckdb.connect() as connection:
-        for name in project.inputs(wanted):
-            _register(connection, name, project.sources[name], empty_source(project.sources[name]))
         found = {}
-        for name in wanted:
-            _create(connection, project.models[name], parameters, table=False)
+        for name in _over_empty_tables(connection, project, parameters, models or list(project.models)):
             relation = connection.table(name)
             found[name] = dict(zip(relation.columns, map(str, relation.types), strict=True))
         return found
+
+
+def result_schema(
+    project: Project, parameters: Mapping[str, Parameter], model: str, given: Mapping[str, pa.Schema]
+) -> pa.Schema:
+    """Return the Arrow schema that DuckDB gives a model, from a run over empty tables; `given` as in `run`."""
+    with duckdb.connect() as connection:
+        _over_empty_tables(connection, project, parameters, [model], given)
+        return connection.table(model).to_arrow_table().schema
+
+
+def schema_of(data: SourceData) -> pa.Schema:
+    """Return the Arrow schema of what a run is given."""
+    if isinstance(data, pd.DataFrame):
+        return pa.Schema.from_pandas(data, preserve_index=False)
+    return data.schema if isinstance(data, pa.Table) else pads.dataset(list(data)).schema
 
 
 def empty_source(source: Source) -> pa.Table:
@@ -101,19 +122,33 @@ def empty_source(source: Source) -> pa.Table:
         return connection.sql(exp.select(*columns).limit(0).sql(DIALECT)).to_arrow_table()
 
 
+def declared_columns(source: Source, present: Sequence[str]) -> list[exp.Expr]:
+    """Return the columns of a source, each cast to its declared type; ModelError names those not `present`."""
+    missing = [column for column in source.columns if column not in present]
+    if missing:
+        raise ModelError(
+            f"table {source.name} lacks the columns {', '.join(missing)}; {SOURCES_FILE} says what they are"
+        )
+    return [
+        exp.alias_(exp.cast(exp.column(column, quoted=True), kind, dialect=DIALECT), column, quoted=True)
+        for column, (kind, _) in source.columns.items()
+    ]
+
+
 def failed_tests(connection: duckdb.DuckDBPyConnection, project: Project, model: str) -> list[str]:
     """Return a line for each test beside a model that its rows in the connection break, with the number of rows."""
     failures = []
     for test in project.models[model].tests:
         if test.kind == "relationships" and not _exists(connection, test.to.partition(".")[0]):
             continue
-        [(bad,)] = connection.sql(_failing_rows(test).sql(DIALECT)).fetchall()
+        [(bad,)] = connection.sql(failing_rows(test).sql(DIALECT)).fetchall()
         if bad:
             failures.append(f"{test}: {bad} rows fail")
     return failures
 
 
-def _failing_rows(test: ColumnTest) -> exp.Select:
+def failing_rows(test: ColumnTest) -> exp.Select:
+    """Return the query that counts the rows of a model that break a test, for any engine."""
     column = exp.column(test.column, quoted=True)
     rows = exp.select(exp.Count(this=exp.Star())).from_(test.model)
     if test.kind == "not_null":
@@ -129,11 +164,29 @@ def _failing_rows(test: ColumnTest) -> exp.Select:
     return rows.where(exp.and_(exp.not_(column.is_(exp.null())), exp.not_(column.isin(query=present))))
 
 
-def _raise_failures(connection: duckdb.DuckDBPyConnection, project: Project, model: str) -> None:
-    failures = failed_tests(connection, project, model)
+def refuse_failures(project: Project, model: str, failures: Sequence[str]) -> None:
+    """Raise ModelTestError where a model breaks tests that stand beside it."""
     if failures:
         path = project.models[model].path.with_suffix(".yml")
         raise ModelTestError(f"{model} breaks its tests in {path}: {'; '.join(failures)}. Look at its inputs")
+
+
+def _over_empty_tables(
+    connection: duckdb.DuckDBPyConnection,
+    project: Project,
+    parameters: Mapping[str, Parameter],
+    models: Sequence[str],
+    given: Mapping[str, pa.Schema] | None = None,
+) -> list[str]:
+    """Create the models, and those above them that are not given, over tables without rows; return their names."""
+    there = given or {}
+    wanted = project.upstream(models, there)
+    for name in project.inputs(models, there):
+        source = project.sources.get(name)
+        _register(connection, name, source, empty_source(source) if source else there[name].empty_table())
+    for name in wanted:
+        _create(connection, project.models[name], parameters, table=False)
+    return wanted
 
 
 def _exists(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
@@ -151,14 +204,8 @@ def _register(connection: duckdb.DuckDBPyConnection, name: str, source: Source |
     if source is None:
         relation.create_view(name)
         return
-    missing = [column for column in source.columns if column not in relation.columns]
-    if missing:
-        raise ModelError(f"table {name} lacks the columns {', '.join(missing)}; {SOURCES_FILE} says what they are")
-    declared = [
-        exp.alias_(exp.cast(exp.column(column, quoted=True), kind, dialect=DIALECT), column, quoted=True).sql(DIALECT)
-        for column, (kind, _) in source.columns.items()
-    ]
-    relation.project(", ".join(declared)).create_view(name)
+    columns = declared_columns(source, relation.columns)
+    relation.project(", ".join(column.sql(DIALECT) for column in columns)).create_view(name)
 
 
 def _create(

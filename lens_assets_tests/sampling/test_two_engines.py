@@ -1,24 +1,39 @@
-"""The same models on DuckDB and, translated by SQLGlot, on Spark give the same rows."""
+"""The same models on DuckDB and, translated by SQLGlot, on Spark give the same tables, to the byte of their digests."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from lens_assets.campaign.stages.sampling import StratifiedDesign
-from lens_assets.sampling.models import Parameter, load_project
+from lens_assets.campaign.campaign import load_campaign
+from lens_assets.campaign.stages.sampling import RandomDesign, StratifiedDesign
+from lens_assets.lake.lake import table_digest
+from lens_assets.sampling.models import ModelError, load_project
 from lens_assets.sampling.pool import count_bins_table, pool_parameters
-from lens_assets.sampling.sql import SourceData, empty_source, run
+from lens_assets.sampling.spark import SparkResults, finished, read_folder, run_on_spark
+from lens_assets.sampling.sql import ModelTestError, SourceData, empty_source, run
 from lens_assets.sampling.stratified import condition_bins_table, design_parameters
 from lens_assets_tests.sampling import synthetic
 
 PROJECT = load_project()
+SURVEY = load_campaign("dr10").sampling.designs
+EVERYTHING = {"include_exp": True, "without_maskbits": True, "ebv_max": 0.25}
+DESIGNS = {
+    "baseline": SURVEY["baseline"],
+    "conditions": SURVEY["psf_bins"].model_copy(update=EVERYTHING),
+    "confirmed": SURVEY["without_candidates"].model_copy(update={"nobs_z_bins": SURVEY["fine_nobs"].nobs_z_bins}),
+    "few": RandomDesign(kind="random", purpose="test", rows_train=20, rows_val=9, rows_test=7, include_exp=True),
+}
+KEYS = {
+    "negative_pool": ["galaxy_id", "sweep_file", "row_index"],
+    "stratified_sample": ["galaxy_id"],
+    "sample_strata": ["split", "stratum"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +46,8 @@ def spark() -> Iterator[Any]:
         "spark.ui.enabled": "false",
         "spark.sql.shuffle.partitions": "1",
         "spark.sql.codegen.wholeStage": "false",
+        "spark.sql.adaptive.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
     }
     for key, value in settings.items():
         builder = builder.config(key, value)
@@ -39,64 +56,108 @@ def spark() -> Iterator[Any]:
     session.stop()
 
 
-def on_spark(
-    spark: Any,
-    targets: Sequence[str],
-    sources: dict[str, pa.Table],
-    parameters: dict[str, Parameter],
-    folder: Path,
-) -> dict[str, pd.DataFrame]:
-    """Run models on Spark over Parquet copies of the sources."""
-    for name, table in sources.items():
-        pq.write_table(table, folder / f"{name}.parquet")
-        spark.read.parquet(str(folder / f"{name}.parquet")).createOrReplaceTempView(name)
-    found = {}
-    for name in PROJECT.upstream(targets, sources):
-        made = str(folder / f"made_{name}")
-        spark.sql(PROJECT.models[name].compiled(parameters, "spark")).write.parquet(made)
-        spark.read.parquet(made).createOrReplaceTempView(name)
-        if name in targets:
-            found[name] = pq.read_table(made).to_pandas()
-    return found
+@pytest.fixture(scope="module")
+def sky() -> dict[str, pa.Table]:
+    """Sources with nulls, NaN, negative flux, values on thresholds, repeated and unicode ids; cells; lenses."""
+    sources = synthetic.sources(1500, 51)
+    sources.loc[sources.index[40:60], "galaxy_id"] = sources["galaxy_id"].iloc[20:40].to_numpy()
+    cells = synthetic.cells_of(sources)
+    tables = {
+        "sweep_sources": sources,
+        "source_neighbourhood": synthetic.neighbourhood(sources, 51),
+        "split_cells": cells,
+        "positives": synthetic.positives(sources, 60, cells),
+    }
+    return {name: declared(name, frame) for name, frame in tables.items()}
 
 
 def declared(name: str, frame: pd.DataFrame) -> pa.Table:
-    """Return a frame with the types that `sources.yml` declares."""
+    """Return a frame with the types that `sources.yml` declares, NaN kept as NaN."""
     schema = empty_source(PROJECT.sources[name]).schema
-    return pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
+    arrays = []
+    for field in schema:
+        values = frame[field.name].to_numpy()
+        keep_nan = pa.types.is_floating(field.type) and name == "sweep_sources"
+        arrays.append(pa.array(values, type=field.type, from_pandas=not keep_nan))
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def assert_same_rows(first: pd.DataFrame, second: pd.DataFrame, keys: list[str]) -> None:
-    """Compare two tables exactly, whatever their order of rows and nullable dtypes."""
-    assert list(first.columns) == list(second.columns)
-    left, right = (frame.sort_values(keys).reset_index(drop=True) for frame in (first, second))
-    for column in left.columns:
-        one, two = left[column], right[column]
-        assert (one.isna() == two.isna()).all(), column
-        there = one.notna()
-        assert one[there].astype(object).tolist() == two[there].astype(object).tolist(), column
+def digest(name: str, table: pa.Table) -> str:
+    return table_digest(table.sort_by([(key, "ascending") for key in KEYS[name]]).combine_chunks())
 
 
-def test_pool_and_sample_are_the_same(spark: Any, tmp_path: Path) -> None:
-    sources = synthetic.sources(1200, 51)
-    cells = synthetic.cells_of(sources)
-    lenses = synthetic.positives(sources, 60, cells)
-    rules, sampling = synthetic.negatives_settings(), synthetic.sampling_settings()
-    design = sampling.designs["baseline"]
-    assert isinstance(design, StratifiedDesign)
-    parameters = {**pool_parameters(rules), **design_parameters("baseline", design, sampling.seed)}
-    given = {
-        "sweep_sources": declared("sweep_sources", sources),
-        "source_neighbourhood": declared("source_neighbourhood", synthetic.neighbourhood(sources, 51)),
-        "split_cells": declared("split_cells", cells),
-        "positives": declared("positives", lenses),
-        "nobs_z_bins": declared("nobs_z_bins", count_bins_table(design.nobs_z_bins)),
+@pytest.fixture(scope="module")
+def pool(sky: dict[str, pa.Table]) -> pa.Table:
+    """The negative pool that DuckDB makes."""
+    return run(PROJECT, ["negative_pool"], pool_sources(sky), pool_parameters(rules())).tables["negative_pool"]
+
+
+def rules() -> Any:
+    return load_campaign("dr10").negatives
+
+
+def pool_sources(sky: dict[str, pa.Table]) -> dict[str, SourceData]:
+    return {**sky, "nobs_z_bins": declared("nobs_z_bins", count_bins_table(rules().nobs_z_bins))}
+
+
+def test_the_negative_pool_is_the_same(spark: Any, sky: dict[str, pa.Table], pool: pa.Table, tmp_path: Path) -> None:
+    values = sky["sweep_sources"]["mag_z"].to_numpy()
+    assert (values != values).any(), "NaN reaches the engines as NaN"
+    made = run_on_spark(spark, PROJECT, ["negative_pool"], pool_sources(sky), pool_parameters(rules()), str(tmp_path))
+    table = made.table("negative_pool")
+    assert table.schema == pool.schema
+    assert digest("negative_pool", table) == digest("negative_pool", pool)
+    assert made.row_counts["negative_pool"] == pool.num_rows
+    assert len(set(pool["pool"].to_pylist())) == 4
+    assert not all(pool["pass_unique"].to_pylist())
+
+
+@pytest.mark.parametrize("name", sorted(DESIGNS))
+def test_the_sample_of_every_design_is_the_same(
+    spark: Any, sky: dict[str, pa.Table], pool: pa.Table, tmp_path: Path, name: str
+) -> None:
+    design = DESIGNS[name]
+    targets = ["stratified_sample", "sample_strata"]
+    bins = design.nobs_z_bins if isinstance(design, StratifiedDesign) else rules().nobs_z_bins
+    given: dict[str, SourceData] = {
+        "negative_pool": pool,
+        "positives": sky["positives"],
+        "split_cells": sky["split_cells"],
+        "nobs_z_bins": declared("nobs_z_bins", count_bins_table(bins)),
         "condition_bins": declared("condition_bins", condition_bins_table(design)),
     }
-    targets = ["negative_pool", "stratified_sample", "sample_strata"]
-    on_duckdb: dict[str, SourceData] = dict(given)
-    local = {name: table.to_pandas() for name, table in run(PROJECT, targets, on_duckdb, parameters).tables.items()}
-    cluster = on_spark(spark, targets, given, parameters, tmp_path)
-    assert_same_rows(local["negative_pool"], cluster["negative_pool"], ["galaxy_id", "row_index"])
-    assert_same_rows(local["stratified_sample"], cluster["stratified_sample"], ["galaxy_id"])
-    assert_same_rows(local["sample_strata"], cluster["sample_strata"], ["split", "stratum"])
+    parameters = design_parameters(name, design, 42)
+    if isinstance(design, StratifiedDesign):
+        parameters |= {"negatives_per_positive": 1.5}
+    local = run(PROJECT, targets, given, parameters).tables
+    made = run_on_spark(spark, PROJECT, targets, given, parameters, str(tmp_path))
+    assert local["stratified_sample"].num_rows > 10
+    for target in targets:
+        table = made.table(target)
+        assert table.schema == local[target].schema
+        assert digest(target, table) == digest(target, local[target]), target
+
+
+def test_tests_beside_models_run_on_spark(spark: Any, sky: dict[str, pa.Table], tmp_path: Path) -> None:
+    nowhere = pool_sources(sky) | {"split_cells": sky["split_cells"].slice(0, 1)}
+    with pytest.raises(ModelTestError, match=r"negative_pool\.split not_null: \d+ rows fail"):
+        run_on_spark(spark, PROJECT, ["negative_pool"], nowhere, pool_parameters(rules()), str(tmp_path))
+
+
+def test_what_is_missing_is_named(spark: Any, sky: dict[str, pa.Table], tmp_path: Path) -> None:
+    parameters = pool_parameters(rules())
+    with pytest.raises(ModelError, match="read split_cells, which was not given"):
+        few = {name: data for name, data in pool_sources(sky).items() if name != "split_cells"}
+        run_on_spark(spark, PROJECT, ["negative_pool"], few, parameters, str(tmp_path / "a"))
+    with pytest.raises(ModelError, match="table sweep_sources lacks the columns dec"):
+        less = pool_sources(sky) | {"sweep_sources": sky["sweep_sources"].drop_columns(["dec"])}
+        run_on_spark(spark, PROJECT, ["negative_pool"], less, parameters, str(tmp_path / "b"))
+
+
+def test_a_half_written_table_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "part-0.parquet").write_bytes(b"PAR1")
+    assert not finished(str(tmp_path))
+    with pytest.raises(ModelError, match="has not finished writing"):
+        read_folder(str(tmp_path))
+    with pytest.raises(ModelError, match="has not finished writing"):
+        SparkResults({"negative_pool": str(tmp_path)}, {}).table("negative_pool")
