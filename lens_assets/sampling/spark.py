@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
+from sqlglot import exp
 
 from lens_assets.sampling.models import ColumnTest, Model, ModelError, Parameter, Project, Source
 from lens_assets.sampling.sql import (
@@ -142,8 +143,9 @@ def _create(session: SparkSession, model: Model, parameters: Mapping[str, Parame
 def _examine(session: SparkSession, project: Project, model: str) -> int:
     """Return the rows of a model; ModelTestError where they break the tests beside it. One query for everything."""
     tests = [test for test in project.models[model].tests if _can_run(session, test)]
-    counts = "".join(f", ({failing_rows(test).sql(DIALECT)})" for test in tests)
-    [found] = session.sql(f"select (select count(*) from {model}){counts}").collect()
+    rows = exp.select(exp.Count(this=exp.Star())).from_(model)
+    counts = exp.select(rows.subquery(), *(failing_rows(test).subquery() for test in tests))
+    [found] = session.sql(counts.sql(DIALECT)).collect()
     failures = [f"{test}: {bad} rows fail" for test, bad in zip(tests, found[1:], strict=True) if bad]
     refuse_failures(project, model, failures)
     return int(found[0])

@@ -25,7 +25,7 @@ SURVEY = load_campaign("dr10").sampling.designs
 EVERYTHING = {"include_exp": True, "without_maskbits": True, "ebv_max": 0.25}
 DESIGNS = {
     "baseline": SURVEY["baseline"],
-    "conditions": SURVEY["psf_bins"].model_copy(update=EVERYTHING),
+    "conditions": SURVEY["psf_strata"].model_copy(update=EVERYTHING),
     "confirmed": SURVEY["without_candidates"].model_copy(update={"nobs_z_bins": SURVEY["fine_nobs"].nobs_z_bins}),
     "few": RandomDesign(kind="random", purpose="test", rows_train=20, rows_val=9, rows_test=7, include_exp=True),
 }
