@@ -16,7 +16,13 @@ from lens_assets.campaign.campaign import Campaign
 from lens_assets.lake.lake import Lake
 from lens_assets.lake.record import Provenance
 
+_FOLDERS = tempfile.TemporaryDirectory(prefix="lens-assets-tests-")
 HAND_MADE = Provenance(code_version="by hand", settings={}, upstream={})
+
+
+def new_folder() -> Path:
+    """Return an empty folder that goes when the tests end."""
+    return Path(tempfile.mkdtemp(dir=_FOLDERS.name))
 
 
 def store(
@@ -49,7 +55,7 @@ def run_asset(
     from lens_assets.definitions import load_assets
     from lens_assets.resources.tracking import Tracking
 
-    lake = lake or Lake(tempfile.mkdtemp(prefix="lake-"), campaign.name)
+    lake = lake or Lake(str(new_folder()), campaign.name)
     for name, value in (inputs or {}).items():
         for key, frame in value.items() if isinstance(value, Mapping) else [(None, value)]:
             store(lake, name, frame, key)

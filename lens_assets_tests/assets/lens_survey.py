@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from lens_assets.campaign.campaign import Campaign
 from lens_assets.lake.lake import Lake
-from lens_assets_tests.support import store
+from lens_assets_tests.support import new_folder, store
 from lens_assets_tests.survey.sweep_files import sweep_rows, write_sweep
 
 PARTITION = "hp04-070"
@@ -46,7 +45,7 @@ def survey_lake(
     damage: str = "",
 ) -> Lake:
     """Return a lake that holds a simulated survey; `damage` names a sweep file to cut in half."""
-    folder = Path(tempfile.mkdtemp(prefix="survey-"))
+    folder = new_folder()
     rows = tiny_rows() if rows is None else rows
     files: dict[str, bytes | Path] = {}
     for name, here in ((WEST, rows["RA"] < 10.0), (EAST, rows["RA"] >= 10.0)):
@@ -56,6 +55,6 @@ def survey_lake(
     lists = {"lenses": lenses, "spectroscopic": spectra, "contaminants": reviewed}
     for name, frame in lists.items():
         files[f"published_{name}.csv"] = frame.to_csv(index=False).encode()
-    lake = Lake(tempfile.mkdtemp(prefix="lake-"), campaign.name)
+    lake = Lake(str(new_folder()), campaign.name)
     store(lake, "simulated_survey", None, files=files)
     return lake
