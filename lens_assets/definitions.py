@@ -35,6 +35,7 @@ ASSET_MODULES = (
     "detector",
     "realism",
     "injection",
+    "selection_footprint",
     "selection_completeness",
     "selection_sensitivity",
     "selection_closure",

@@ -10,22 +10,25 @@ from lens_assets.assets.selection_readers import trials_of_detector
     group="selection_function",
     team="selection",
     kinds={"parquet"},
-    inputs=("injection_batches", "injection_scores", "frozen_detector"),
+    inputs=("injection_batches", "injection_scores", "frozen_detector", "footprint_conditions"),
     settings=("selection_function", "evaluation"),
     partitions="detector",
-    code_version="completeness-1",
+    code_version="completeness-2",
     behind="realism_gate",
 )
 def completeness_table(run: AssetRun) -> Product:
-    """C(theta_E, PSF, depth) at every threshold: counts, Beta and cluster-bootstrap intervals, support flags."""
+    """C(theta_E, PSF, depth) at every threshold: counts, Beta and cluster-bootstrap intervals, support flags.
+
+    Side tables: `marginals` along each axis, weighted by trials and by footprint; `floor`, how often hosts alone
+    pass; `merged`, unsupported cells merged with neighbours by the stated rule; `models`, where the campaign asks.
+    """
+    import pandas as pd
+
     from lens_assets.figures import selection_function as figures
-    from lens_assets.selection.completeness import (
-        COMPLETENESS_COLUMNS,
-        completeness_grid,
-        marginal,
-        null_floor,
-        thresholds_of,
-    )
+    from lens_assets.selection.completeness import COMPLETENESS_COLUMNS, completeness_grid, thresholds_of
+    from lens_assets.selection.marginals import PER_TRIAL, footprint_marginal, marginal, null_floor
+    from lens_assets.selection.merging import merged_grid
+    from lens_assets.selection.models import monotone_grid
     from lens_assets.selection.product import completeness_at
 
     settings, audit = run.campaign.selection_function, run.campaign.evaluation.thresholds.audit
@@ -35,14 +38,27 @@ def completeness_table(run: AssetRun) -> Product:
         trials, thresholds, settings.grid, settings.intervals, settings.denominator, settings.seed
     )
     table.insert(0, "detector", run.partition)
-    marginals = marginal(trials, thresholds, settings.grid, settings.intervals, settings.seed)
+    common = (thresholds, settings.grid, settings.intervals, settings.seed)
+    marginals = marginal(trials, *common)
+    footprint = run.table("footprint_conditions")
+    footprint = footprint.loc[footprint["grid"] == settings.audited_grid]
+    weighted = footprint_marginal(trials, footprint, str(footprint["weights"].iloc[0]), *common)
     floor = null_floor(trials, thresholds, settings.intervals)
+    side = {
+        "marginals": pd.concat([marginals, weighted], ignore_index=True),
+        "floor": floor,
+        "merged": merged_grid(trials, *common),
+    }
+    if settings.models:
+        side["models"] = monotone_grid(table, *common[1:])
     point = settings.reference
     at = completeness_at(table, point.theta_e_arcsec, point.psf_fwhm_arcsec, point.depth_mag, audit, str(run.partition))
     plots = {
         "completeness_maps": figures.completeness_maps(table, audit, f"{run.campaign.name}, {run.partition}"),
         "marginals": figures.marginals(
-            marginals, [threshold.name for threshold in thresholds], f"{run.campaign.name}, {run.partition}"
+            marginals.loc[marginals["weights"] == PER_TRIAL],
+            [threshold.name for threshold in thresholds],
+            f"{run.campaign.name}, {run.partition}",
         ),
     }
     numbers = {f"reference_completeness{suffix}": number for suffix, number in _suffixed(at).items()}
@@ -62,7 +78,7 @@ def completeness_table(run: AssetRun) -> Product:
             tracked.figure(plot, name)
     return Product(
         table=table,
-        tables={"marginals": marginals, "floor": floor},
+        tables=side,
         figures=plots,
         summary=summary,
         columns={"detector": "frozen detector", **COMPLETENESS_COLUMNS},

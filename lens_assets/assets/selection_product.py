@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lens_assets.assets.framework import AssetRun, Product, lens_asset
 from lens_assets.assets.selection_readers import trials_of_detector
 
 if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
     from lens_assets.realism.verdict import Verdict
+
+_SIDE_TABLES = ("marginals", "floor", "merged")
+_GATES = ("realism_gate", "release_gate")
+_SCORES = ["injection_id", "host_score", "injected_score"]
 
 
 @lens_asset(
@@ -17,107 +24,173 @@ if TYPE_CHECKING:
     kinds={"parquet", "fits"},
     inputs=(
         "completeness_table",
+        "footprint_conditions",
         "injection_batches",
         "injection_scores",
+        "brightness_calibration",
         "frozen_detector",
         "sensitivity_report",
         "closure_report",
+        "realism_report",
         "realism_gate",
         "release_gate",
     ),
     settings=("selection_function", "injection", "evaluation", "report"),
-    code_version="selection-function-1",
+    code_version="selection-function-2",
     behind="release_gate",
 )
 def selection_function_product(run: AssetRun) -> Product:
-    """The release: grid and injections, FITS copy, model card, citation, and the one file that loads and queries it."""
-    import pandas as pd
+    """The release: grid and injections, FITS copy, model card, citation, figures, and the one file that reads them."""
+    from lens_assets.selection import product
 
-    from lens_assets.figures import selection_function as figures
-    from lens_assets.selection import loader, product
-
-    campaign, settings = run.campaign, run.campaign.selection_function
+    campaign = run.campaign
     primary, audit = campaign.evaluation.primary_detector, campaign.evaluation.thresholds.audit
     names = [primary, *(name for name in run.partition_keys_of("detector") if name != primary)]
-    grid = pd.concat([run.table("completeness_table", name) for name in names], ignore_index=True)
-    side = {
-        kind: pd.concat(
-            [run.side_table("completeness_table", kind, name).assign(detector=name) for name in names],
-            ignore_index=True,
-        )
-        for kind in ("marginals", "floor")
-    }
-    injections = run.table("injection_batches")
+    tables = _tables(run, names)
     trials, counts = trials_of_detector(run, primary)
-    score_columns = ["injection_id", "host_score", "injected_score"]
-    released = pd.concat(
-        [
-            product.released_injections(
-                trials, injections, run.table("injection_scores", name, columns=score_columns), name
-            )
-            for name in names
-        ],
-        ignore_index=True,
-    )
-    gates = {gate: _read_verdict(run, gate) for gate in ("realism_gate", "release_gate")}
-    verdicts = {gate: f"{verdict.decision}. {verdict.statement}" for gate, verdict in gates.items()}
-    digests = dict(sorted(run.upstream.items())) | {"grid": settings.grid.digest}
-    point = settings.reference
-    quoted = pd.DataFrame(
-        [
-            {"detector": name, "threshold": threshold}
-            | product.completeness_at(
-                grid, point.theta_e_arcsec, point.psf_fwhm_arcsec, point.depth_mag, threshold, name
-            )
-            for name in names
-            for threshold in dict.fromkeys(grid["threshold"])
-        ]
-    )
-    facts = {
-        "hosts": campaign.injection.hosts.population,
-        "denominator": settings.denominator,
-        "grid": settings.grid.name,
-        "quoted_at": f"theta_E {point.theta_e_arcsec} arcsec, PSF {point.psf_fwhm_arcsec} arcsec, "
-        f"depth {point.depth_mag} mag",
-        "prior_of_intervals": f"Beta({settings.intervals.prior_alpha}, {settings.intervals.prior_beta})",
-        "closure": _closure_words(run, audit),
-        **counts,
-    }
-    reason = settings.release.acceptance_reason
-    waivers = [f"{name}: {reason}" for name in settings.release.accepted_unstable_variants]
+    gates = {gate: _read_verdict(run, gate) for gate in _GATES}
+    facts = _facts(run, counts, tables["footprint"])
     title = f"Selection function of campaign {campaign.name}, detector {primary}"
+    quoted = _quoted(run, tables["grid"], names)
+    shown = tables["grid"].loc[tables["grid"]["detector"] == primary]
+    plots = _figures(shown, tables["marginals"].loc[tables["marginals"]["detector"] == primary], audit, title)
+    settings = campaign.selection_function
+    documents = product.Documents(
+        title=title,
+        reference_threshold=audit,
+        verdicts={gate: f"{verdict.decision}. {verdict.statement}" for gate, verdict in gates.items()},
+        digests=dict(sorted(run.upstream.items())) | {"grid": settings.grid.digest},
+        identity=_identity(run, primary),
+        facts=facts,
+        waivers=[
+            f"{name}: {settings.release.acceptance_reason}" for name in settings.release.accepted_unstable_variants
+        ],
+    )
     header = {"GRIDNAME": settings.grid.name, "GRIDHASH": settings.grid.digest, "DETECTOR": primary, "THRESH": audit}
     header |= {"REALISM": gates["realism_gate"].decision, "RELEASE": gates["release_gate"].decision}
     files = {
-        loader.GRID_FILE: product.parquet_bytes(grid),
-        loader.INJECTIONS_FILE: product.parquet_bytes(released),
-        "marginals.parquet": product.parquet_bytes(side["marginals"]),
-        "floor.parquet": product.parquet_bytes(side["floor"]),
-        product.FITS_FILE: product.fits_bytes(grid, side["marginals"], side["floor"], header),
-        loader.METADATA_FILE: product.metadata_bytes(title, audit, verdicts, digests, settings.grid, facts),
-        "model_card.md": product.model_card(title, quoted, verdicts, facts, digests, waivers),
-        "CITATION.cff": product.citation(),
-        product.LOADER_FILE: product.loader_source(),
+        **product.release_tables(tables, _released_injections(run, trials, names)),
+        product.FITS_FILE: product.fits_bytes(tables, header),
+        **product.release_documents(documents, settings.grid, quoted),
+        **_pictures(run, plots),
     }
-    shown = grid.loc[grid["detector"] == primary]
-    marginals = side["marginals"].loc[side["marginals"]["detector"] == primary]
     return Product(
         table=quoted,
         files={f"release/{name}": content for name, content in files.items()},
-        figures={
-            "completeness_maps": figures.completeness_maps(shown, audit, title),
-            "marginals": figures.marginals(marginals, list(dict.fromkeys(shown["threshold"])), title),
-        },
-        summary={"injections": len(injections), "cells": len(shown), "grid_digest": settings.grid.digest},
+        figures=plots,
+        summary={"injections": counts["injections"], "cells": len(shown), "grid_digest": settings.grid.digest},
         columns={
             "detector": "frozen detector",
             "threshold": "name of the detection threshold",
             "value": f"completeness at {facts['quoted_at']}",
             "lower": "lower 95% limit: the wider of Beta posterior and host bootstrap",
             "upper": "upper 95% limit: the wider of Beta posterior and host bootstrap",
+            "total_lower": "lower 95% limit with the threshold's own uncertainty and shared sky",
+            "total_upper": "upper 95% limit with the threshold's own uncertainty and shared sky",
         },
-        markdown=files["model_card.md"].decode(),
+        markdown=files[product.MODEL_CARD_FILE].decode(),
     )
+
+
+def _tables(run: AssetRun, names: list[str]) -> dict[str, pd.DataFrame]:
+    """Return the tables of the release by name, all detectors in each, the primary one first."""
+    import pandas as pd
+
+    tables = {"grid": pd.concat([run.table("completeness_table", name) for name in names], ignore_index=True)}
+    kinds = (*_SIDE_TABLES, *(("models",) if run.campaign.selection_function.models else ()))
+    for kind in kinds:
+        parts = [run.side_table("completeness_table", kind, name) for name in names]
+        frames = [
+            part if "detector" in part else part.assign(detector=name) for part, name in zip(parts, names, strict=True)
+        ]
+        tables[kind] = pd.concat(frames, ignore_index=True)
+    tables["footprint"] = run.table("footprint_conditions")
+    return tables
+
+
+def _released_injections(run: AssetRun, trials: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    import pandas as pd
+
+    from lens_assets.selection.product import released_injections
+
+    injections = run.table("injection_batches")
+    scores = {name: run.table("injection_scores", name, columns=_SCORES) for name in names}
+    return pd.concat([released_injections(trials, injections, scores[name], name) for name in names], ignore_index=True)
+
+
+def _quoted(run: AssetRun, grid: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    import pandas as pd
+
+    from lens_assets.selection.product import completeness_at
+
+    point = run.campaign.selection_function.reference
+    where = (point.theta_e_arcsec, point.psf_fwhm_arcsec, point.depth_mag)
+    rows = []
+    for name in names:
+        for threshold in dict.fromkeys(grid["threshold"]):
+            total = completeness_at(grid, *where, threshold, name, interval="total")
+            rows.append(
+                {"detector": name, "threshold": threshold}
+                | completeness_at(grid, *where, threshold, name)
+                | {"total_lower": total["lower"], "total_upper": total["upper"]}
+            )
+    return pd.DataFrame(rows)
+
+
+def _facts(run: AssetRun, counts: dict[str, int], footprint: pd.DataFrame) -> dict[str, Any]:
+    from lens_assets.selection.footprint import OUTSIDE_GRID
+    from lens_assets.selection.merging import RULE
+
+    campaign, settings = run.campaign, run.campaign.selection_function
+    point = settings.reference
+    outside = footprint.loc[footprint["condition"] == OUTSIDE_GRID].set_index("grid")["share"]
+    return {
+        "hosts": campaign.injection.hosts.population,
+        "denominator": settings.denominator,
+        "grid": settings.grid.name,
+        "footprint_outside_the_grid": f"{outside[settings.grid.name]:.4f}",
+        "footprint_weights": str(footprint["weights"].iloc[0]),
+        "quoted_at": f"theta_E {point.theta_e_arcsec} arcsec, PSF {point.psf_fwhm_arcsec} arcsec, "
+        f"depth {point.depth_mag} mag",
+        "prior_of_intervals": f"Beta({settings.intervals.prior_alpha}, {settings.intervals.prior_beta})",
+        "merged_cells": f"{RULE} At most {settings.intervals.maximum_merged_cells} cells.",
+        "models": ", ".join(settings.models) or "none; nothing is smoothed",
+        "closure": _closure_words(run, campaign.evaluation.thresholds.audit),
+        **counts,
+    }
+
+
+def _identity(run: AssetRun, primary: str) -> dict[str, Any]:
+    from lens_assets.selection.identity import identity
+
+    shift = float(run.table("brightness_calibration")["magnitude_shift_mag"].iloc[0])
+    cuts = run.table("frozen_detector", primary)
+    return identity(run.campaign.selection_function, run.campaign.injection, shift, cuts)
+
+
+def _figures(shown: pd.DataFrame, marginals: pd.DataFrame, audit: str, title: str) -> dict[str, Figure]:
+    from lens_assets.figures import selection_function as figures
+    from lens_assets.selection.marginals import PER_TRIAL
+
+    thresholds = list(dict.fromkeys(shown["threshold"]))
+    return {
+        "completeness_maps": figures.completeness_maps(shown, audit, title),
+        "marginals": figures.marginals(marginals.loc[marginals["weights"] == PER_TRIAL], thresholds, title),
+    }
+
+
+def _pictures(run: AssetRun, plots: dict[str, Figure]) -> dict[str, bytes]:
+    """Return the pictures of the release: its own figures, and what the realism battery compared."""
+    from lens_assets.assets.execution import png
+    from lens_assets.lake.lake import FIGURES_FOLDER
+
+    pictures = {f"{FIGURES_FOLDER}{name}.png": png(figure) for name, figure in plots.items()}
+    stored = {entry.name for entry in run.record("realism_report").files}
+    for name in ("distributions", "stamps"):
+        source = f"{FIGURES_FOLDER}{name}.png"
+        if source in stored:
+            pictures[f"{FIGURES_FOLDER}realism_{name}.png"] = run.file("realism_report", source).read_bytes()
+    return pictures
 
 
 def _read_verdict(run: AssetRun, gate: str) -> Verdict:

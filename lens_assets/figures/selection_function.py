@@ -108,6 +108,23 @@ def marginals(table: pd.DataFrame, thresholds: list[str], title: str) -> Figure:
     return figure
 
 
+def footprint_map(table: pd.DataFrame, outside: float, weights: str) -> Figure:
+    """Map the share of the footprint in each (PSF, depth) condition; the title states what lies outside the grid."""
+    inside = table.dropna(subset=["psf_fwhm_arcsec", "depth_mag"])
+    share = inside.pivot(index="psf_fwhm_arcsec", columns="depth_mag", values="share")
+    figure, axes = _canvas(1, 1, 5.4, 3.8)
+    axis = axes[0][0]
+    values = np.ma.masked_equal(share.to_numpy(np.float64), 0.0)
+    axis.set_facecolor("#dddddd")
+    depth, psf = _edges(share.columns.to_numpy(np.float64)), _edges(share.index.to_numpy(np.float64))
+    image = axis.pcolormesh(depth, psf, values, cmap="viridis", vmin=0.0)
+    axis.set_xlabel(AXIS_LABELS["depth_mag"])
+    axis.set_ylabel(AXIS_LABELS["psf_fwhm_arcsec"])
+    figure.colorbar(image, ax=axis, label="share of the footprint")
+    axis.set_title(f"{weights}: {outside:.1%} outside the grid; grey: none", fontsize=9)
+    return figure
+
+
 def sensitivity(report: pd.DataFrame, maximum_shift: float) -> Figure:
     """Draw the paired shift of the mean completeness under each variant, one colour a detector."""
     detectors = list(dict.fromkeys(report["detector"]))

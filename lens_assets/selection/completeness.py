@@ -15,8 +15,7 @@ import pandas as pd
 
 from lens_assets.campaign.stages.selection_function import GridSettings, IntervalSettings
 from lens_assets.selection.grid import OUTSIDE, bin_index, condition_centres, grid_frame
-from lens_assets.selection.rates import rate_columns
-from lens_assets.statistics.intervals import beta_interval
+from lens_assets.selection.rates import combined_limits, rate_columns
 
 Denominator = Literal["all_draws", "multiply_imaged"]
 
@@ -41,11 +40,16 @@ AXES = ("theta_e_arcsec", "psf_fwhm_arcsec", "depth_mag")
 
 @dataclass(frozen=True)
 class Threshold:
-    """A named cut on the score; `sufficient` says whether enough validation objects lie above it to define it."""
+    """A named cut on the score with the 95% limits of its own position, equal to it where it was given as such.
+
+    `sufficient` says whether enough validation objects lie above it to define it.
+    """
 
     name: str
     kind: str
     score: float
+    score_lower: float
+    score_upper: float
     sufficient: bool
 
     def columns(self) -> dict[str, object]:
@@ -54,14 +58,26 @@ class Threshold:
             "threshold": self.name,
             "threshold_kind": self.kind,
             "threshold_score": self.score,
+            "threshold_score_lower": self.score_lower,
+            "threshold_score_upper": self.score_upper,
             "threshold_sufficient": self.sufficient,
         }
 
 
 def thresholds_of(frame: pd.DataFrame) -> tuple[Threshold, ...]:
-    """Return the thresholds of a frozen detector's table: columns name, kind, threshold, sufficient."""
+    """Return the thresholds of a frozen detector's table.
+
+    Columns name, kind, threshold, threshold_lower, threshold_upper, sufficient.
+    """
     return tuple(
-        Threshold(str(row["name"]), str(row["kind"]), float(row["threshold"]), bool(row["sufficient"]))
+        Threshold(
+            str(row["name"]),
+            str(row["kind"]),
+            float(row["threshold"]),
+            float(row["threshold_lower"]),
+            float(row["threshold_upper"]),
+            bool(row["sufficient"]),
+        )
         for row in frame.to_dict("records")
     )
 
@@ -141,85 +157,36 @@ def completeness_grid(
                     **threshold.columns(),
                     **{axis: getattr(cell, axis) for axis in AXES},
                     "condition": cell.condition,
-                    **_counted(group, threshold.score, intervals, seed, identifier),
+                    **counted(group, threshold, intervals, seed, identifier),
                     "denominator": denominator,
                 }
             )
     return pd.DataFrame(rows)
 
 
-def marginal(
-    trials: pd.DataFrame,
-    thresholds: Sequence[Threshold],
-    grid: GridSettings,
-    intervals: IntervalSettings,
-    seed: int,
-) -> pd.DataFrame:
-    """Return C along each axis alone, from the pooled k and n of its bins, weighted by trials.
-
-    Rates are never averaged. The weights are those of the plan: each trial counts once, so conditions weigh as the
-    plan filled them, not as the footprint holds them.
-    """
-    bins = {
-        "theta_e_arcsec": ("theta_e_bin", grid.theta_e_arcsec.centres),
-        "psf_fwhm_arcsec": ("psf_bin", grid.psf_fwhm_arcsec.centres),
-        "depth_mag": ("depth_bin", grid.depth_mag.centres),
-    }
-    rows = []
-    for threshold in thresholds:
-        for axis, (column, centres) in bins.items():
-            for index, centre in enumerate(centres):
-                group = trials.loc[trials[column] == index]
-                identifier = f"{threshold.name}|{axis}|{index}"
-                rows.append(
-                    {
-                        **threshold.columns(),
-                        "axis": axis,
-                        "centre": centre,
-                        "weights": "trials",
-                        **_counted(group, threshold.score, intervals, seed, identifier),
-                    }
-                )
-    return pd.DataFrame(rows)
-
-
-def null_floor(trials: pd.DataFrame, thresholds: Sequence[Threshold], intervals: IntervalSettings) -> pd.DataFrame:
-    """Return how often the hosts alone pass: the limit of the pass rate of host + arc as theta_E goes to 0.
-
-    Each host counts once, however many injections it carries. The limit of C itself is 0 by its definition.
-    """
-    hosts = trials.drop_duplicates("galaxy_id")
-    prior = (intervals.prior_alpha, intervals.prior_beta)
-    rows = []
-    for threshold in thresholds:
-        k, n = int((hosts["host_score"] >= threshold.score).sum()), len(hosts)
-        lower, upper = beta_interval(k, n, 0.95, prior)
-        rows.append(
-            {
-                **threshold.columns(),
-                "n_hosts_passing_alone": k,
-                "n_hosts": n,
-                "floor": k / n if n else float("nan"),
-                "beta_lower_95": float(lower),
-                "beta_upper_95": float(upper),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def _counted(
-    group: pd.DataFrame, threshold: float, intervals: IntervalSettings, seed: int, identifier: str
+def counted(
+    group: pd.DataFrame, threshold: Threshold, intervals: IntervalSettings, seed: int, identifier: str
 ) -> dict[str, object]:
-    detected = detected_at(group, threshold)
+    """Return counts, rates, intervals and support of one group of trials at one threshold.
+
+    `identifier` names the group; with `seed` it fixes the bootstraps, whatever other groups there are.
+    """
+    detected = detected_at(group, threshold.score)
+    moved = [int(detected_at(group, score).sum()) for score in (threshold.score_lower, threshold.score_upper)]
     n, n_hosts = len(group), int(group["galaxy_id"].nunique())
     prior = (intervals.prior_alpha, intervals.prior_beta)
     clusters = {"host": group["galaxy_id"], "cell": group["healpix_128"]}
+    rates = rate_columns(detected, clusters, prior, intervals.bootstrap_resamples, seed, identifier)
     return {
         "k": int(detected.sum()),
         "n": n,
         "n_hosts": n_hosts,
-        "n_host_only": int((group["host_score"] >= threshold).sum()),
-        **rate_columns(detected, clusters, prior, intervals.bootstrap_resamples, seed, identifier),
+        "n_host_only": int((group["host_score"] >= threshold.score).sum()),
+        "k_threshold_lower": moved[0],
+        "k_threshold_upper": moved[1],
+        **rates,
+        **combined_limits(rates, moved, n),
+        "bootstrap_degenerate": bool(n and (detected.nunique() == 1 or n_hosts == 1)),
         "supported": n >= intervals.minimum_trials and n_hosts >= intervals.minimum_hosts,
     }
 
@@ -230,6 +197,8 @@ COMPLETENESS_COLUMNS = {
     "threshold": "name of the detection threshold",
     "threshold_kind": "fixed score, or defined by a false-positive rate on validation",
     "threshold_score": "score at or above which a stamp passes",
+    "threshold_score_lower": "lower 95% limit of that score, by order statistics of the validation sample",
+    "threshold_score_upper": "upper 95% limit of that score",
     "threshold_sufficient": "whether enough validation objects lie above the threshold to define it",
     "theta_e_arcsec": "centre of the Einstein radius bin [arcsec]",
     "psf_fwhm_arcsec": "centre of the r-band PSF FWHM bin [arcsec]",
@@ -239,6 +208,8 @@ COMPLETENESS_COLUMNS = {
     "n": "trials",
     "n_hosts": "distinct hosts among the trials",
     "n_host_only": "trials whose host alone passes",
+    "k_threshold_lower": "detections if the threshold were at its lower limit",
+    "k_threshold_upper": "detections if the threshold were at its upper limit",
     "completeness": "k / n, null without trials",
     "posterior_mean": "mean of the Beta posterior",
     **{
@@ -251,6 +222,16 @@ COMPLETENESS_COLUMNS = {
         for level in (68, 95)
         for side in ("lower", "upper")
     },
+    **{
+        f"{kind}_{side}_{level}": f"{side} {level}% limit, {meaning}"
+        for kind, meaning in (
+            ("conditional", "at the threshold as it is: the wider of Beta posterior and host bootstrap"),
+            ("total", "all three and, in quadrature, the threshold's own uncertainty"),
+        )
+        for level in (68, 95)
+        for side in ("lower", "upper")
+    },
+    "bootstrap_degenerate": "all trials or hosts agree, so that the bootstraps have no width and say nothing",
     "supported": "enough trials and hosts to be quoted",
     "denominator": "what a trial is: every draw of the source-position prior, or the multiply imaged ones",
 }

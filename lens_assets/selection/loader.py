@@ -9,7 +9,8 @@ This file is self-contained: it needs numpy, pandas and pyarrow, and lies beside
 
 Conditions are the r-band PSF FWHM in arcsec and the r-band depth for a 5-sigma point source in AB mag. Between cell
 centres the posterior mean is interpolated linearly in logit. Limits are the wider, on each side, of the Beta posterior
-and the bootstrap over hosts, interpolated in the same way, which is conservative.
+and the bootstrap over hosts (`interval="total"` adds the bootstrap over sky cells and the uncertainty of the threshold
+itself), interpolated in the same way, which is conservative.
 """
 
 from __future__ import annotations
@@ -26,8 +27,16 @@ import pandas as pd
 SCHEMA_VERSION = 1
 GRID_FILE = "grid.parquet"
 INJECTIONS_FILE = "injections.parquet"
+MERGED_FILE = "merged.parquet"
+MODELS_FILE = "models.parquet"
+MARGINALS_FILE = "marginals.parquet"
 METADATA_FILE = "release.json"
+MEASURED, MERGED = "measured", "merged"
 AXES = ("theta_e_arcsec", "psf_fwhm_arcsec", "depth_mag")
+
+
+class IncomparableError(ValueError):
+    """Two releases measure different quantities: another grid, prior, denominator or threshold."""
 
 
 class OutsideGridError(ValueError):
@@ -53,35 +62,69 @@ class Reweighted:
     n_trials: int
 
 
+@dataclass(frozen=True)
+class Counts:
+    """Expected number of found lenses; the limits are those of completeness, `poisson_error` the scatter of counts."""
+
+    value: float
+    lower: float
+    upper: float
+    poisson_error: float
+
+
 def load(folder: str | Path, quiet: bool = False) -> SelectionFunction:
     """Read a release folder; its verdicts are printed unless `quiet`. A newer schema is refused."""
     root = Path(folder)
-    metadata = json.loads((root / METADATA_FILE).read_text(encoding="utf-8"))
-    if metadata["schema_version"] > SCHEMA_VERSION:
+    try:
+        metadata = json.loads((root / METADATA_FILE).read_text(encoding="utf-8"))
+        version = int(metadata["schema_version"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{root / METADATA_FILE} cannot be read ({error!r}); expected a release folder") from error
+    if version > SCHEMA_VERSION:
         raise ValueError(
-            f"{root / METADATA_FILE}: schema version {metadata['schema_version']} is newer than {SCHEMA_VERSION}, "
+            f"{root / METADATA_FILE}: schema version {version} is newer than {SCHEMA_VERSION}, "
             "which this file reads; use the loader that came with the release"
         )
     if not quiet:
         print(metadata["title"])  # noqa: T201 - the verdict is printed on load by design
         for gate, verdict in metadata["verdicts"].items():
             print(f"  {gate}: {verdict}")  # noqa: T201
-    injections = root / INJECTIONS_FILE
-    return SelectionFunction(
-        pd.read_parquet(root / GRID_FILE), metadata, pd.read_parquet(injections) if injections.exists() else None
-    )
+    found = {
+        name: pd.read_parquet(root / file) if (root / file).exists() else None
+        for name, file in (
+            ("injections", INJECTIONS_FILE),
+            ("merged", MERGED_FILE),
+            ("models", MODELS_FILE),
+            ("marginals", MARGINALS_FILE),
+        )
+    }
+    return SelectionFunction(pd.read_parquet(root / GRID_FILE), metadata, **found)
 
 
 class SelectionFunction:
     """C(theta_E, PSF FWHM, depth) of one or more detectors at named thresholds."""
 
-    def __init__(self, grid: pd.DataFrame, metadata: dict | None = None, injections: pd.DataFrame | None = None):
+    def __init__(
+        self,
+        grid: pd.DataFrame,
+        metadata: dict | None = None,
+        injections: pd.DataFrame | None = None,
+        merged: pd.DataFrame | None = None,
+        models: pd.DataFrame | None = None,
+        marginals: pd.DataFrame | None = None,
+    ):
         digests = sorted(set(grid["grid_digest"]))
         if len(digests) != 1:
             raise ValueError(f"expected cells of one grid, got grid digests {[digest[:12] for digest in digests]}")
         self.grid = grid
         self.metadata = metadata or {}
         self.injections = injections
+        self.marginals = marginals
+        self._tables = {MEASURED: grid}
+        if merged is not None:
+            self._tables[MERGED] = merged
+        if models is not None:
+            self._tables |= {str(name): rows for name, rows in models.groupby("model")}
         self.detectors = list(dict.fromkeys(grid["detector"]))
         self.thresholds = list(dict.fromkeys(grid["threshold"]))
 
@@ -95,28 +138,34 @@ class SelectionFunction:
         detector: str | None = None,
         outside: str = "raise",
         level: int = 95,
+        interval: str = "conditional",
+        cells: str = MEASURED,
     ) -> Completeness:
         """Return completeness with its limits at one or many points; the arguments broadcast.
 
         `outside` says what happens beyond the grid's edges or where a cell needed is unsupported: "raise", "nan", or
         "clip" (move the point onto the grid and use unsupported cells as they are; only on request). A point in the
-        outer half of an edge bin takes that bin's value. `level` is 68 or 95. The defaults are the release's
-        reference threshold and its first detector.
+        outer half of an edge bin takes that bin's value. `level` is 68 or 95. `interval` is "conditional" (on the
+        threshold as it is) or "total" (with the threshold's own uncertainty and shared sky). `cells` is "measured",
+        "merged" (weak cells share the number of their merged group) or the name of a model in the release, which is
+        no longer a count. The defaults are the release's reference threshold and its first detector.
         """
         if outside not in ("raise", "nan", "clip"):
             raise ValueError(f"outside: expected 'raise', 'nan' or 'clip', got {outside!r}")
         if level not in (68, 95):
             raise ValueError(f"level: expected 68 or 95, got {level!r}")
-        cells = self._cells(threshold, detector)
+        if interval not in ("conditional", "total"):
+            raise ValueError(f"interval: expected 'conditional' or 'total', got {interval!r}")
+        chosen = self._cells(threshold, detector, cells)
         values = np.broadcast_arrays(
             *(np.asarray(value, dtype=np.float64) for value in (theta_e_arcsec, psf_fwhm_arcsec, depth_mag))
         )
-        axes = [np.unique(cells[axis]) for axis in AXES]
-        cube = cells.sort_values(list(AXES))
+        axes = [np.unique(chosen[axis]) for axis in AXES]
+        cube = chosen.sort_values(list(AXES))
         shape = tuple(len(axis) for axis in axes)
         located = [_locate(value.ravel(), axis) for value, axis in zip(values, axes, strict=True)]
         inside = np.logical_and.reduce([place.inside for place in located])
-        columns = _limits(cube, level)
+        columns = _limits(cube, level, interval)
         cubes = {name: _logit(column).reshape(shape) for name, column in columns.items()}
         answer, supported = _interpolate(located, cubes, cube["supported"].to_numpy(dtype=bool).reshape(shape))
         bad = ~(inside & supported) if outside != "clip" else np.isnan(sum(value.ravel() for value in values))
@@ -168,20 +217,121 @@ class SelectionFunction:
             n_trials=len(rows),
         )
 
+    def expected_counts(
+        self,
+        *,
+        theta_e_arcsec: float | np.ndarray,
+        psf_fwhm_arcsec: float | np.ndarray,
+        depth_mag: float | np.ndarray,
+        n_lenses: float | np.ndarray = 1.0,
+        **options: str | int | None,
+    ) -> Counts:
+        """Return how many of a population's lenses are found: the sum of n_lenses x C.
+
+        Each entry of the broadcast arguments stands for `n_lenses` lenses at that point, as a forecast in bins does.
+        `options` are those of `completeness`. The limits add those of the points, since cells shared by many lenses err
+        together; the found number scatters about the expectation by `poisson_error` besides.
+        """
+        c = self.completeness(
+            theta_e_arcsec=theta_e_arcsec, psf_fwhm_arcsec=psf_fwhm_arcsec, depth_mag=depth_mag, **options
+        )
+        number = np.broadcast_to(np.asarray(n_lenses, dtype=np.float64), c.value.shape)
+        if not (np.isfinite(number).all() and (number >= 0).all()):
+            raise ValueError("n_lenses: expected finite numbers, none below 0")
+        value, lower, upper = (float((number * rate).sum()) for rate in (c.value, c.lower, c.upper))
+        return Counts(value, lower, upper, float(np.sqrt(value)))
+
+    def corrected_distribution(
+        self,
+        theta_e_arcsec: np.ndarray,
+        psf_fwhm_arcsec: np.ndarray,
+        depth_mag: np.ndarray,
+        edges_arcsec: np.ndarray,
+        **options: str | int | None,
+    ) -> pd.DataFrame:
+        """Return the Einstein radius distribution of all lenses from that of the found ones, one row a bin.
+
+        Each found lens stands for 1 / C lenses at its own Einstein radius and conditions (Horvitz & Thompson 1952, JASA
+        47, 663). Columns: lower_edge, upper_edge [arcsec], n_found, n_corrected, counting_error (the root of the sum of
+        1 / C^2, for Poisson counts), n_corrected_lower and _upper (all C at their limits) and n_without_c (found lenses
+        where C has no number, which occur only with outside="nan" and are in no other column). The found sample must
+        be pure, and the priors of the release hold for what C averages over. `options` are those of `completeness`.
+        """
+        values = [np.asarray(value, dtype=np.float64) for value in (theta_e_arcsec, psf_fwhm_arcsec, depth_mag)]
+        theta, psf, depth = np.broadcast_arrays(*values)
+        edges = np.asarray(edges_arcsec, dtype=np.float64)
+        if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
+            raise ValueError("edges_arcsec: expected at least two rising numbers")
+        c = self.completeness(theta_e_arcsec=theta, psf_fwhm_arcsec=psf, depth_mag=depth, **options)
+        place = np.searchsorted(edges, theta.ravel(), side="right") - 1
+        rows = []
+        for index in range(len(edges) - 1):
+            here = place == index
+            value, lower, upper = (rate.ravel()[here] for rate in (c.value, c.lower, c.upper))
+            good = np.isfinite(value)
+            rows.append(
+                {
+                    "lower_edge": edges[index],
+                    "upper_edge": edges[index + 1],
+                    "n_found": int(good.sum()),
+                    "n_corrected": float((1.0 / value[good]).sum()),
+                    "counting_error": float(np.sqrt((1.0 / value[good] ** 2).sum())),
+                    "n_corrected_lower": float((1.0 / upper[good]).sum()),
+                    "n_corrected_upper": float((1.0 / lower[good]).sum()),
+                    "n_without_c": int((~good).sum()),
+                }
+            )
+        return pd.DataFrame(rows)
+
+    def compare(
+        self, other: SelectionFunction, threshold: str, detector: str | None = None, other_detector: str | None = None
+    ) -> pd.DataFrame:
+        """Return both completenesses cell by cell and their difference; releases that do not compare are refused.
+
+        Grid, prior, hosts, denominator and the definition of the threshold must be the same; a threshold defined by a
+        false-positive rate compares detectors whose scores differ.
+        """
+        require_comparable(self, other, threshold)
+        columns = [*AXES, "k", "n", "posterior_mean", "supported"]
+        first = self._cells(threshold, detector)[columns]
+        second = other._cells(threshold, other_detector)[columns]
+        both = first.merge(second, on=list(AXES), suffixes=("", "_other"), validate="one_to_one")
+        both["difference"] = both["posterior_mean_other"] - both["posterior_mean"]
+        return both
+
     def _detector(self, detector: str | None) -> str:
         name = detector if detector is not None else self.detectors[0]
         if name not in self.detectors:
             raise ValueError(f"detector: expected one of {self.detectors}, got {detector!r}")
         return name
 
-    def _cells(self, threshold: str | None, detector: str | None) -> pd.DataFrame:
+    def _cells(self, threshold: str | None, detector: str | None, kind: str = MEASURED) -> pd.DataFrame:
         name = threshold if threshold is not None else self.metadata.get("reference_threshold")
         if name not in self.thresholds:
             raise ValueError(f"threshold: expected one of {self.thresholds}, got {name!r}")
-        return self.grid.loc[(self.grid["detector"] == self._detector(detector)) & (self.grid["threshold"] == name)]
+        if kind not in self._tables:
+            raise ValueError(f"cells: expected one of {list(self._tables)}, got {kind!r}")
+        table = self._tables[kind]
+        return table.loc[(table["detector"] == self._detector(detector)) & (table["threshold"] == name)]
 
     def _threshold_score(self, threshold: str | None, detector: str | None) -> float:
         return float(self._cells(threshold, detector)["threshold_score"].iloc[0])
+
+
+def require_comparable(first: SelectionFunction, second: SelectionFunction, threshold: str) -> None:
+    """Raise IncomparableError, naming what differs, unless both measure the same quantity at this threshold."""
+    mine, theirs = (dict(sf.metadata.get("identity", {})) for sf in (first, second))
+    if not mine or not theirs:
+        raise IncomparableError("a release does not state its identity (grid, prior, denominator); remake it")
+    for identity in (mine, theirs):
+        identity["threshold"] = identity.pop("thresholds", {}).get(threshold)
+    differing = [key for key in sorted(mine.keys() | theirs.keys()) if mine.get(key) != theirs.get(key)]
+    if differing:
+        shown = "; ".join(f"{key}: {str(mine.get(key))[:60]} and {str(theirs.get(key))[:60]}" for key in differing)
+        raise IncomparableError(
+            f"these releases differ in {', '.join(differing)} ({shown}); "
+            "expected the same quantity: make both with one grid, prior, denominator and threshold"
+        )
 
 
 @dataclass(frozen=True)
@@ -207,10 +357,16 @@ def _locate(values: np.ndarray, centres: np.ndarray) -> _Place:
     return _Place(lower, np.round((held - centres[lower]) / step, 9), inside)
 
 
-def _limits(cells: pd.DataFrame, level: int) -> dict[str, np.ndarray]:
-    lower = np.fmin(cells[f"beta_lower_{level}"].to_numpy(), cells[f"host_lower_{level}"].to_numpy(dtype=np.float64))
-    upper = np.fmax(cells[f"beta_upper_{level}"].to_numpy(), cells[f"host_upper_{level}"].to_numpy(dtype=np.float64))
-    return {"value": cells["posterior_mean"].to_numpy(dtype=np.float64), "lower": lower, "upper": upper}
+def _limits(cells: pd.DataFrame, level: int, interval: str) -> dict[str, np.ndarray]:
+    names = {
+        "value": "posterior_mean",
+        "lower": f"{interval}_lower_{level}",
+        "upper": f"{interval}_upper_{level}",
+    }
+    missing = [name for name in names.values() if name not in cells]
+    if missing:
+        raise ValueError(f"interval: these cells have no {missing[0]}; expected interval='conditional'")
+    return {label: cells[name].to_numpy(dtype=np.float64) for label, name in names.items()}
 
 
 def _logit(rate: np.ndarray) -> np.ndarray:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +16,55 @@ import pyarrow.parquet as pq
 
 from lens_assets.campaign.stages.selection_function import CONDITION_BAND, DEPTH_DEFINITION, GridSettings
 from lens_assets.selection import loader
+from lens_assets.selection.completeness import COMPLETENESS_COLUMNS
 
 LOADER_FILE = "selection_function.py"
 FITS_FILE = "grid.fits"
+MODEL_CARD_FILE = "model_card.md"
+CITATION_FILE = "CITATION.cff"
+TABLE_FILES = {
+    "grid": loader.GRID_FILE,
+    "merged": loader.MERGED_FILE,
+    "models": loader.MODELS_FILE,
+    "marginals": loader.MARGINALS_FILE,
+    "floor": "floor.parquet",
+    "footprint": "footprint.parquet",
+}
+FITS_TABLES = {
+    "grid": "one row a detector, threshold and cell of the grid",
+    "merged": "the same cells, weak ones with the number of their merged group",
+    "models": "the same cells under the model named in column model: no counts",
+    "marginals": "completeness along one axis; column weights says how trials weigh",
+    "floor": "share of hosts that pass without an arc",
+    "footprint": "share of the footprint in each (PSF, depth) condition of each named grid",
+}
 SCIENCE_PACKAGE = "lens_assets"
 
 # Units of the FITS columns, in the FITS standard's spelling (section 4.3).
-FITS_UNITS = {"theta_e_arcsec": "arcsec", "psf_fwhm_arcsec": "arcsec", "depth_mag": "mag", "centre": ""}
+FITS_UNITS = {"theta_e_arcsec": "arcsec", "psf_fwhm_arcsec": "arcsec", "depth_mag": "mag"}
+
+
+@dataclass(frozen=True)
+class Documents:
+    """What the model card and `release.json` state."""
+
+    title: str
+    reference_threshold: str
+    verdicts: Mapping[str, str]
+    digests: Mapping[str, str]
+    identity: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    waivers: list[str] = field(default_factory=list)
 
 
 def completeness_at(
-    table: pd.DataFrame, theta_e_arcsec: float, psf_fwhm_arcsec: float, depth_mag: float, threshold: str, detector: str
+    table: pd.DataFrame,
+    theta_e_arcsec: float,
+    psf_fwhm_arcsec: float,
+    depth_mag: float,
+    threshold: str,
+    detector: str,
+    interval: str = "conditional",
 ) -> dict[str, float]:
     """Return completeness with its 95% limits at one point, NaN where the grid does not support it.
 
@@ -37,6 +77,7 @@ def completeness_at(
         threshold=threshold,
         detector=detector,
         outside="nan",
+        interval=interval,
     )
     return {"value": float(answer.value), "lower": float(answer.lower), "upper": float(answer.upper)}
 
@@ -46,23 +87,33 @@ def loader_source() -> bytes:
     return Path(loader.__file__).read_bytes()
 
 
-def metadata_bytes(
-    title: str,
-    reference_threshold: str,
-    verdicts: dict[str, str],
-    digests: dict[str, str],
-    grid: GridSettings,
-    facts: dict[str, Any],
-) -> bytes:
+def release_tables(tables: Mapping[str, pd.DataFrame], injections: pd.DataFrame) -> dict[str, bytes]:
+    """Return the Parquet files of a release by name."""
+    files = {TABLE_FILES[name]: parquet_bytes(frame) for name, frame in tables.items()}
+    return files | {loader.INJECTIONS_FILE: parquet_bytes(injections)}
+
+
+def release_documents(documents: Documents, grid: GridSettings, quoted: pd.DataFrame) -> dict[str, bytes]:
+    """Return model card, metadata, citation and loader by name."""
+    return {
+        loader.METADATA_FILE: metadata_bytes(documents, grid),
+        MODEL_CARD_FILE: model_card(documents, quoted),
+        CITATION_FILE: citation(),
+        LOADER_FILE: loader_source(),
+    }
+
+
+def metadata_bytes(documents: Documents, grid: GridSettings) -> bytes:
     """Return `release.json`: what the tables mean, what they were made from and what the gates said."""
     content = {
         "schema_version": loader.SCHEMA_VERSION,
-        "title": title,
-        "reference_threshold": reference_threshold,
-        "verdicts": verdicts,
-        "digests": digests,
+        "title": documents.title,
+        "reference_threshold": documents.reference_threshold,
+        "verdicts": dict(documents.verdicts),
+        "digests": dict(documents.digests),
+        "identity": dict(documents.identity),
         "grid": {"name": grid.name, "digest": grid.digest, "band": CONDITION_BAND, "depth": DEPTH_DEFINITION},
-        "facts": facts,
+        "facts": dict(documents.facts),
     }
     return json.dumps(content, indent=2, sort_keys=True).encode()
 
@@ -75,10 +126,11 @@ def parquet_bytes(frame: pd.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def fits_bytes(grid: pd.DataFrame, marginals: pd.DataFrame, floor: pd.DataFrame, header: dict[str, str]) -> bytes:
-    """Return a FITS file with HDUs GRID, MARGINALS and FLOOR, one binary table each, and `header` in the primary.
+def fits_bytes(tables: Mapping[str, pd.DataFrame], header: Mapping[str, str]) -> bytes:
+    """Return a FITS file with one binary table HDU a table, named as it (GRID, MERGED, ...), `header` in the primary.
 
-    Units are in TUNITn. Header values longer than a card are continued (CONTINUE convention).
+    Units are in TUNITn, meanings in TCOMMn; a comment in the primary header says what each HDU holds. Header values
+    longer than a card are continued (CONTINUE convention).
     """
     from astropy.io import fits
 
@@ -86,8 +138,9 @@ def fits_bytes(grid: pd.DataFrame, marginals: pd.DataFrame, floor: pd.DataFrame,
     for key, value in header.items():
         primary.header[key] = value
     hdus: list[Any] = [primary]
-    for name, frame in (("GRID", grid), ("MARGINALS", marginals), ("FLOOR", floor)):
-        hdus.append(_table_hdu(frame, name))
+    for name in (name for name in FITS_TABLES if name in tables):
+        primary.header.add_comment(f"HDU {name.upper()}: {FITS_TABLES[name]}")
+        hdus.append(_table_hdu(tables[name], name.upper()))
     buffer = io.BytesIO()
     fits.HDUList(hdus).writeto(buffer)
     return buffer.getvalue()
@@ -104,8 +157,12 @@ def _table_hdu(frame: pd.DataFrame, name: str) -> Any:
             columns.append(fits.Column(name=label, format=f"{max(1, values.dtype.itemsize // 4)}A", array=values))
             continue
         code = {"b": "L", "i": "K", "u": "K", "f": "D"}[values.dtype.kind]
-        columns.append(fits.Column(name=label, format=code, unit=FITS_UNITS.get(label), array=values))
-    return fits.BinTableHDU.from_columns(columns, name=name)
+        columns.append(fits.Column(name=label, format=code, unit=FITS_UNITS.get(str(label)), array=values))
+    hdu = fits.BinTableHDU.from_columns(columns, name=name)
+    for number, label in enumerate(frame.columns, start=1):
+        if label in COMPLETENESS_COLUMNS:
+            hdu.header[f"TCOMM{number}"] = COMPLETENESS_COLUMNS[str(label)]
+    return hdu
 
 
 def released_injections(
@@ -130,17 +187,10 @@ def citation() -> bytes:
     ).encode()
 
 
-def model_card(
-    title: str,
-    quoted: pd.DataFrame,
-    verdicts: dict[str, str],
-    facts: dict[str, Any],
-    digests: dict[str, str],
-    waivers: list[str],
-) -> bytes:
+def model_card(documents: Documents, quoted: pd.DataFrame) -> bytes:
     """Return the model card in Markdown: what the number is, for which population, with which evidence."""
     lines = [
-        f"# {title}",
+        f"# {documents.title}",
         "",
         "## What it is",
         "",
@@ -150,16 +200,19 @@ def model_card(
         "",
         "## Quoted numbers",
         "",
+        "Limits are 95%: `lower` and `upper` at the threshold as it is, `total_lower` and `total_upper` with the "
+        "uncertainty of a threshold that validation objects define, and with sky that trials share.",
+        "",
         *_markdown_table(quoted),
         "",
         "## Verdicts",
         "",
-        *[f"- {gate}: {verdict}" for gate, verdict in verdicts.items()],
-        *[f"- accepted with a reason: {waiver}" for waiver in waivers],
+        *[f"- {gate}: {verdict}" for gate, verdict in documents.verdicts.items()],
+        *[f"- accepted with a reason: {waiver}" for waiver in documents.waivers],
         "",
         "## Whom it averages over",
         "",
-        *[f"- {name.replace('_', ' ')}: {value}" for name, value in facts.items()],
+        *[f"- {name.replace('_', ' ')}: {value}" for name, value in documents.facts.items()],
         "",
         "## How to use it",
         "",
@@ -169,22 +222,32 @@ def model_card(
         "sf.completeness(theta_e_arcsec=1.5, psf_fwhm_arcsec=1.3, depth_mag=24.5)",
         "```",
         "",
-        f"`{LOADER_FILE}` needs numpy, pandas and pyarrow. Files: `{loader.GRID_FILE}` "
-        f"(one row a detector, threshold and cell), `{loader.INJECTIONS_FILE}` (every injection, with draw density "
-        f"and both scores), `marginals.parquet`, `floor.parquet`, `{FITS_FILE}` (HDUs GRID, MARGINALS, FLOOR; units "
-        f"in TUNIT), `{loader.METADATA_FILE}`.",
+        f"`{LOADER_FILE}` needs numpy, pandas and pyarrow. It also has `reweight` (another lens population), "
+        "`expected_counts` (a forecast), `corrected_distribution` (found Einstein radii to those of all lenses) and "
+        "`compare` (another release of the same grid, prior and threshold).",
+        "",
+        "| file | holds |",
+        "|---|---|",
+        *[f"| `{file}` | {FITS_TABLES[name]} |" for name, file in TABLE_FILES.items() if name != "models"],
+        f"| `{loader.INJECTIONS_FILE}` | every injection: truth, draw density, both scores, flags |",
+        f"| `{FITS_FILE}` | these tables as HDUs, names in capitals; units in TUNIT, meanings in TCOMM |",
+        f"| `{loader.METADATA_FILE}` | verdicts, digests, grid, identity |",
+        "| `figures/` | completeness maps, marginals, what the realism battery compared |",
         "",
         "## Limits",
         "",
         "- Outside the grid, and where a cell has too few injections or hosts, there is no number; nothing is clamped.",
         "- Injections are not lenses: C holds for the stated priors. `reweight` gives it for another population, "
         "with the effective number of injections that remain.",
+        "- Where all hosts of a cell agree, the bootstraps have no width (`bootstrap_degenerate`); limits then come "
+        "from the Beta posterior.",
         "- Injected arcs sit on catalogued galaxies whose stamp passed quality; what the parent selection loses before "
         "scoring is not in C.",
         "",
         "## Made from",
         "",
-        *[f"- {name}: `{digest}`" for name, digest in digests.items()],
+        *[f"- {name}: `{digest}`" for name, digest in documents.digests.items()],
+        *[f"- {name}: `{value}`" for name, value in documents.identity.items() if name == "prior"],
         "",
     ]
     return "\n".join(lines).encode()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import norm
 
 from lens_assets.sky.randomness import generator
 from lens_assets.statistics.bootstrap import cluster_bootstrap_rate
@@ -49,6 +50,80 @@ def rate_columns(
             estimate = cluster_bootstrap_rate(hits, members, rng, resamples=resamples, level=level)
             columns |= _limits(label, level, estimate.lower, estimate.upper)
     return columns
+
+
+def weighted_rate_columns(
+    detected: ArrayLike,
+    weights: ArrayLike,
+    clusters: Mapping[str, ArrayLike],
+    prior: BetaPrior,
+    resamples: int,
+    seed: int,
+    identifier: str,
+) -> dict[str, float]:
+    """Return the weighted rate sum(w k) / sum(w n) with its intervals; arguments and columns as `rate_columns`.
+
+    The posterior takes the effective counts of the weights, n_eff = (sum w)^2 / sum w^2 (Kish 1965, section 8.2) and
+    the weighted rate times it. Without weight there is no rate.
+    """
+    hits, weight = np.asarray(detected, dtype=np.float64), np.asarray(weights, dtype=np.float64)
+    total = float(weight.sum())
+    n_eff = total**2 / float((weight**2).sum()) if total > 0 else 0.0
+    rate = float(weight @ hits) / total if total > 0 else float("nan")
+    k_eff = rate * n_eff if total > 0 else 0.0
+    columns: dict[str, float] = {
+        "n_eff": n_eff,
+        "completeness": rate,
+        "posterior_mean": float(posterior_mean(k_eff, n_eff, prior)),
+    }
+    for level in LEVELS:
+        lower, upper = beta_interval(k_eff, n_eff, level, prior)
+        columns |= _limits("beta", level, float(lower), float(upper))
+    for label, members in clusters.items():
+        for level in LEVELS:
+            rng = generator(seed, identifier, f"{label}-bootstrap")
+            estimate = cluster_bootstrap_rate(hits, members, rng, weights=weight, resamples=resamples, level=level)
+            columns |= _limits(label, level, estimate.lower, estimate.upper)
+    return columns
+
+
+def combined_limits(rates: Mapping[str, float], k_moved: Sequence[int], n: int) -> dict[str, float]:
+    """Return the limits to quote: `conditional` on the threshold as it is, and `total`.
+
+    Conditional limits are, on each side, the wider of the Beta posterior and the bootstrap over hosts; where all hosts
+    agree the bootstrap has no width, and the posterior holds. Total limits also take the bootstrap over sky cells and
+    add, in quadrature, how far the rate moves when the threshold moves to the ends of its own 95% interval
+    (`k_moved`, half of it at 68%): the threshold comes from other objects than the trials, so the two are independent.
+    """
+    conditional: dict[str, float] = {}
+    total: dict[str, float] = {}
+    for level in LEVELS:
+        percent = round(100 * level)
+        lower, upper = (
+            {kind: rates[f"{kind}_{side}_{percent}"] for kind in ("beta", "host", "cell")}
+            for side in ("lower", "upper")
+        )
+        conditional |= _limits(
+            "conditional",
+            level,
+            float(np.fmin(lower["beta"], lower["host"])),
+            float(np.fmax(upper["beta"], upper["host"])),
+        )
+        ends = float(np.fmin.reduce(list(lower.values()))), float(np.fmax.reduce(list(upper.values())))
+        total |= _limits("total", level, *_with_threshold(rates, ends, k_moved, n, level))
+    return conditional | total
+
+
+def _with_threshold(
+    rates: Mapping[str, float], ends: tuple[float, float], k_moved: Sequence[int], n: int, level: float
+) -> tuple[float, float]:
+    mean = rates["posterior_mean"]
+    scale = norm.isf((1.0 - level) / 2.0) / norm.isf(0.025)
+    shifts = [scale * (k / n - rates["completeness"]) for k in k_moved] if n else [0.0]
+    down, up = max(0.0, -min(shifts)), max(0.0, max(shifts))
+    lower = mean - float(np.hypot(max(0.0, mean - ends[0]), down))
+    upper = mean + float(np.hypot(max(0.0, ends[1] - mean), up))
+    return max(0.0, lower), min(1.0, upper)
 
 
 def _limits(kind: str, level: float, lower: float, upper: float) -> dict[str, float]:

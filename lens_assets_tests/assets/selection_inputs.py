@@ -17,6 +17,7 @@ from lens_assets.imaging.stamps import stamp_path, write_stamps
 from lens_assets.lake.lake import Lake
 from lens_assets.lensing.injection import RenderResult, render_injections
 from lens_assets.lensing.plan import HOST_COLUMNS, draw_parameters
+from lens_assets.selection.footprint import condition_table, count_conditions
 from lens_assets.selection.grid import bin_index, condition_keys
 from lens_assets_tests.support import store
 
@@ -24,7 +25,7 @@ PIXELS = 101
 CONDITION = "psf1.40_depth24.50"
 THRESHOLDS = pd.DataFrame(
     {"name": ["fixed_0.5", "fpr_0.05"], "kind": ["fixed", "fpr"], "target": [0.5, 0.05], "threshold": [0.5, 0.5],
-     "n_above": [100, 40], "sufficient": [True, True]}
+     "threshold_lower": [0.5, 0.4], "threshold_upper": [0.5, 0.6], "n_above": [100, 40], "sufficient": [True, True]}
 )  # fmt: skip
 
 
@@ -106,6 +107,8 @@ def fill_injections(lake: Lake, campaign: Campaign, folder: Path, count: int = 6
         stamps = rendered.stamps if key == CONDITION else rendered.stamps[:0]
         write_stamps(path, rows["injection_id"].tolist(), stamps)
         store(lake, "injection_batches", rows, key, {"stamps.arrow": path.read_bytes()})
+    counts = count_conditions(grid, dark["psfsize_r"], dark["psfdepth_r_mag"])
+    store(lake, "footprint_conditions", condition_table(grid, counts, "footprint, sources"))
     scores = pd.DataFrame({"injection_id": truth["injection_id"], "host_score": 0.04})
     scores["injected_score"] = detector.score(rendered.stamps)
     for name in campaign.evaluation.detectors:

@@ -60,7 +60,12 @@ def test_completeness_counts_what_the_detector_finds(lake, campaign, truth):
     assert 0 < found < len(truth)
     assert table.groupby("threshold")["k"].sum().tolist() == [found] * 2
     assert (table.loc[table["n"] > 0, "condition"] == CONDITION).all()
-    assert set(product.tables) == {"marginals", "floor"}
+    assert set(product.tables) == {"marginals", "floor", "merged"}
+    weighted = product.tables["marginals"].query("weights == 'footprint, sources' and axis == 'theta_e_arcsec'")
+    # All hosts are in one condition, so that the weights change nothing.
+    plain = product.tables["marginals"].query("weights == 'trials' and axis == 'theta_e_arcsec'")
+    np.testing.assert_allclose(weighted["completeness"], plain["completeness"])
+    assert weighted["share_with_trials"].tolist() == [1.0] * len(weighted)
     assert product.summary["trials"] == len(truth)
     assert np.isnan(product.summary["reference_completeness"])
 
@@ -208,15 +213,18 @@ def test_the_product_is_a_release_that_loads_and_states_its_verdicts(judged, cam
     from lens_assets.selection.loader import load
 
     store(judged, "release_gate", None, files={"verdict.json": verdict_bytes("release_gate", "GO")})
+    store(judged, "brightness_calibration", pd.DataFrame({"magnitude_shift_mag": [-0.39]}))
+    store(judged, "realism_report", None, files={"figures/distributions.png": b"a picture"})
     product = run_asset(selection_function_product, campaign, lake=judged)
     names = {name.removeprefix("release/") for name in product.files}
     assert names == {
-        "grid.parquet", "injections.parquet", "marginals.parquet", "floor.parquet", "grid.fits", "release.json",
-        "model_card.md", "CITATION.cff", "selection_function.py",
+        "grid.parquet", "injections.parquet", "marginals.parquet", "floor.parquet", "merged.parquet",
+        "footprint.parquet", "grid.fits", "release.json", "model_card.md", "CITATION.cff", "selection_function.py",
+        "figures/completeness_maps.png", "figures/marginals.png", "figures/realism_distributions.png",
     }  # fmt: skip
     for name, content in product.files.items():
         path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(exist_ok=True, parents=True)
         path.write_bytes(content)
     sf = load(tmp_path / "release")
     assert "release_gate: GO. GO." in capsys.readouterr().out

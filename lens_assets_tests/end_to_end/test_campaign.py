@@ -64,6 +64,7 @@ CONTRACT: dict[str, dict[str, str | None]] = {
     "selection_function": {
         "closure_report": None,
         "completeness_table": "detector",
+        "footprint_conditions": None,
         "release_gate": None,
         "selection_function_product": None,
         "sensitivity_report": None,

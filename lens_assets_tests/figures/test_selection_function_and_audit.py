@@ -7,7 +7,8 @@ import pytest
 from lens_assets.audit.detectability import detectability
 from lens_assets.audit.taxonomy import false_positive_rates
 from lens_assets.figures import audit, selection_function
-from lens_assets.selection.completeness import completeness_grid, marginal, thresholds_of, trials_of
+from lens_assets.selection.completeness import completeness_grid, thresholds_of, trials_of
+from lens_assets.selection.marginals import marginal
 from lens_assets_tests.selection.synthetic import THRESHOLDS, injections, settings_of
 
 CONFIG = settings_of()

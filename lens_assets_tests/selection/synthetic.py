@@ -57,5 +57,5 @@ def injections(
 
 THRESHOLDS = pd.DataFrame(
     {"name": ["fixed_0.5", "fpr_0.01"], "kind": ["fixed", "fpr"], "target": [0.5, 0.01], "threshold": [0.5, 0.8],
-     "n_above": [100, 40], "sufficient": [True, True]}
+     "threshold_lower": [0.5, 0.7], "threshold_upper": [0.5, 0.92], "n_above": [100, 40], "sufficient": [True, True]}
 )  # fmt: skip

@@ -10,11 +10,10 @@ from scipy import stats
 from lens_assets.selection.completeness import (
     COMPLETENESS_COLUMNS,
     completeness_grid,
-    marginal,
-    null_floor,
     thresholds_of,
     trials_of,
 )
+from lens_assets.selection.marginals import footprint_marginal, marginal, null_floor
 from lens_assets.selection.rates import posterior_mean, rate_columns
 from lens_assets_tests.selection.synthetic import THRESHOLDS, injections, settings_of, true_rate
 
@@ -156,6 +155,66 @@ def test_the_floor_counts_each_host_once():
     assert floor.loc["fixed_0.5", "n_hosts_passing_alone"] == 1
     assert floor.loc["fpr_0.01", "n_hosts_passing_alone"] == 0
     assert floor.loc["fixed_0.5", "n_hosts"] == table["galaxy_id"].nunique()
+
+
+def test_a_cell_without_detections_claims_no_certainty():
+    table, scores = injections(CONFIG.grid, per_cell=12)
+    trials, _ = trials_of(table, scores.assign(injected_score=0.1), CONFIG.grid, "all_draws")
+    result = completeness_grid(trials, CUTS, CONFIG.grid, FEW, "all_draws", 1)
+    assert (result[["host_lower_95", "host_upper_95", "cell_upper_95"]] == 0.0).all(axis=None)
+    assert result["bootstrap_degenerate"].all()
+    for kind in ("conditional", "total"):
+        assert (result[f"{kind}_upper_95"] >= result["beta_upper_95"]).all()
+        assert (result[f"{kind}_upper_95"] > stats.beta.ppf(0.974, 0.5, 12.5)).all()
+    _, ordinary = _table(per_cell=20)
+    mixed = ordinary["k"].between(1, 19)
+    assert not ordinary.loc[mixed, "bootstrap_degenerate"].any()
+
+
+def test_the_thresholds_own_uncertainty_widens_total_limits_only():
+    table, scores = injections(CONFIG.grid, per_cell=40)
+    graded = scores.assign(injected_score=np.random.default_rng(3).random(len(scores)))
+    trials, _ = trials_of(table, graded, CONFIG.grid, "all_draws")
+    result = completeness_grid(trials, CUTS, CONFIG.grid, FEW, "all_draws", 1).set_index("threshold")
+    fixed, defined = result.loc["fixed_0.5"], result.loc["fpr_0.01"]
+    assert (fixed["k_threshold_lower"] == fixed["k"]).all()
+    assert (defined["k_threshold_lower"] >= defined["k"]).all()
+    assert (defined["k_threshold_upper"] <= defined["k"]).all()
+    # The cut is 0.8 [0.7, 0.92] and scores are uniform, so that C moves by +0.10 and -0.12.
+    moved = (defined["k_threshold_lower"] - defined["k"]).sum() / defined["n"].sum()
+    assert moved == pytest.approx(0.10, abs=0.02)
+    row = defined.iloc[0]
+    up = (row["k_threshold_lower"] - row["k"]) / row["n"]
+    statistical = max(row["beta_upper_95"], row["host_upper_95"], row["cell_upper_95"]) - row["posterior_mean"]
+    assert row["total_upper_95"] == pytest.approx(min(1.0, row["posterior_mean"] + np.hypot(statistical, up)))
+    assert (defined["total_upper_95"] >= defined["conditional_upper_95"]).all()
+    assert (defined["total_lower_95"] <= defined["conditional_lower_95"]).all()
+    assert (
+        fixed["total_lower_95"] - fixed[["beta_lower_95", "host_lower_95", "cell_lower_95"]].min(axis=1)
+    ).abs().max() < 1e-12
+
+
+def test_footprint_weights_are_post_stratification():
+    table, scores = injections(CONFIG.grid, per_cell=20)
+    shallow = (table["psfdepth_r_mag"] < 24.2).to_numpy()
+    scores["injected_score"] = np.where(shallow, 0.1, 0.9)
+    trials, _ = trials_of(table, scores, CONFIG.grid, "all_draws")
+    keys = sorted(table["condition"].unique())
+    share = [0.9 / 3 if key.endswith("23.90") else 0.1 / 6 for key in keys]
+    shares = pd.DataFrame({"condition": [*keys, "outside"], "share": [*(0.8 * np.array(share)), 0.2]})
+    weighted = footprint_marginal(trials, shares, "footprint, randoms", CUTS[:1], CONFIG.grid, FEW, 1)
+    theta = weighted.loc[weighted["axis"] == "theta_e_arcsec"]
+    # Nothing is found in shallow conditions: 90% of the footprint inside the grid, and a third of the plan.
+    assert theta["completeness"].to_numpy() == pytest.approx(0.1)
+    plain = marginal(trials, CUTS[:1], CONFIG.grid, FEW, 1)
+    assert plain.loc[plain["axis"] == "theta_e_arcsec", "completeness"].to_numpy() == pytest.approx(2 / 3)
+    assert theta["share_with_trials"].to_numpy() == pytest.approx(0.8)
+    assert (theta["n_eff"] < theta["n"]).all()
+    depth = weighted.loc[weighted["axis"] == "depth_mag"]
+    assert depth["completeness"].tolist() == pytest.approx([0.0, 1.0, 1.0])
+    lost = trials.loc[trials["depth_bin"] != 0]
+    fewer = footprint_marginal(lost, shares, "footprint, randoms", CUTS[:1], CONFIG.grid, FEW, 1)
+    assert fewer.loc[fewer["axis"] == "theta_e_arcsec", "share_with_trials"].to_numpy() == pytest.approx(0.08)
 
 
 def test_posterior_mean_of_the_uniform_prior_is_laplaces_rule():

@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from scipy.interpolate import RegularGridInterpolator
 from scipy.special import expit, logit
 
+from lens_assets.campaign.campaign import load_campaign
 from lens_assets.selection import loader, product
 from lens_assets.selection.completeness import completeness_grid, thresholds_of, trials_of
+from lens_assets.selection.identity import prior_digest
+from lens_assets.selection.merging import merged_grid
 from lens_assets_tests.selection.synthetic import THRESHOLDS, injections, settings_of
 
 CONFIG = settings_of()
@@ -31,9 +34,22 @@ def parts() -> tuple[pd.DataFrame, pd.DataFrame]:
     return grid, product.released_injections(trials, table[~lost], scores, "baseline")
 
 
+IDENTITY = {
+    "grid": CONFIG.grid.digest, "prior": "p" * 64, "denominator": "all_draws",
+    "thresholds": {"fixed_0.5": ["fixed", 0.5], "fpr_0.01": ["fpr", 0.01]},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def merged() -> pd.DataFrame:
+    table, scores = injections(CONFIG.grid, per_cell=6)
+    trials, _ = trials_of(table, scores, CONFIG.grid, "all_draws")
+    return merged_grid(trials, thresholds_of(THRESHOLDS), CONFIG.grid, FEW, 1).assign(detector="baseline")
+
+
 @pytest.fixture(scope="module")
 def sf(parts) -> loader.SelectionFunction:
-    return loader.SelectionFunction(parts[0], {"reference_threshold": "fpr_0.01"}, parts[1])
+    return loader.SelectionFunction(parts[0], {"reference_threshold": "fpr_0.01", "identity": IDENTITY}, parts[1])
 
 
 @pytest.fixture
@@ -41,10 +57,10 @@ def release(parts, tmp_path) -> Path:
     (tmp_path / loader.GRID_FILE).write_bytes(product.parquet_bytes(parts[0]))
     (tmp_path / loader.INJECTIONS_FILE).write_bytes(product.parquet_bytes(parts[1]))
     (tmp_path / product.LOADER_FILE).write_bytes(product.loader_source())
-    metadata = product.metadata_bytes(
-        "A release", "fixed_0.5", {"realism_gate": "GO. 20 of 20"}, {"grid": CONFIG.grid.digest}, CONFIG.grid, {}
+    documents = product.Documents(
+        "A release", "fixed_0.5", {"realism_gate": "GO. 20 of 20"}, {"grid": CONFIG.grid.digest}, IDENTITY, {}
     )
-    (tmp_path / loader.METADATA_FILE).write_bytes(metadata)
+    (tmp_path / loader.METADATA_FILE).write_bytes(product.metadata_bytes(documents, CONFIG.grid))
     return tmp_path
 
 
@@ -131,6 +147,114 @@ def test_reweighting_to_wide_lenses_raises_completeness_and_costs_trials(sf):
         sf.reweight(lambda rows: np.full(len(rows), np.nan))
 
 
+def test_total_limits_enclose_the_conditional_ones(sf):
+    query = {"theta_e_arcsec": [1.2, 1.5], "psf_fwhm_arcsec": 1.3, "depth_mag": 24.5, "threshold": "fpr_0.01"}
+    conditional, total = sf.completeness(**query), sf.completeness(interval="total", **query)
+    assert (total.value == conditional.value).all()
+    assert (total.lower <= conditional.lower).all()
+    assert (total.upper >= conditional.upper).all()
+    with pytest.raises(ValueError, match="interval: expected"):
+        sf.completeness(interval="both", **query)
+
+
+def test_merged_cells_answer_only_when_asked(sf, merged):
+    bare = loader.SelectionFunction(sf.grid.assign(supported=False), sf.metadata, merged=merged)
+    with pytest.raises(loader.OutsideGridError):
+        bare.completeness(theta_e_arcsec=1.5, **POINT)
+    answer = bare.completeness(theta_e_arcsec=1.5, cells="merged", **POINT)
+    row = merged.set_index(["threshold", "condition", "theta_e_arcsec"]).loc[("fixed_0.5", "psf1.40_depth24.50", 1.5)]
+    assert float(answer.value) == pytest.approx(row["posterior_mean"])
+    with pytest.raises(ValueError, match="cells: expected one of"):
+        bare.completeness(theta_e_arcsec=1.5, cells="monotone", **POINT)
+
+
+def test_expected_counts_weigh_completeness_by_the_population(sf):
+    theta, number = np.array([0.75, 1.5, 2.5]), np.array([100.0, 50.0, 10.0])
+    c = sf.completeness(theta_e_arcsec=theta, **POINT)
+    found = sf.expected_counts(theta_e_arcsec=theta, n_lenses=number, **POINT)
+    assert found.value == pytest.approx(number @ c.value)
+    assert (found.lower, found.upper) == pytest.approx((number @ c.lower, number @ c.upper))
+    assert found.poisson_error == pytest.approx(np.sqrt(found.value))
+    with pytest.raises(ValueError, match="none below 0"):
+        sf.expected_counts(theta_e_arcsec=theta, n_lenses=-1.0, **POINT)
+    with pytest.raises(loader.OutsideGridError):
+        sf.expected_counts(theta_e_arcsec=9.0, **POINT)
+
+
+def test_a_found_distribution_is_corrected_to_the_true_one(sf):
+    """A population thinned by its own completeness comes back within its errors, and raw counts do not."""
+    edges = np.array([0.5, 1.0, 1.5, 2.0, 2.5])
+    pulls, raw = [], []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        true = rng.uniform(0.5, 2.5, 2000)
+        kept = true[rng.random(len(true)) < sf.completeness(theta_e_arcsec=true, **POINT).value]
+        result = sf.corrected_distribution(
+            kept, POINT["psf_fwhm_arcsec"], POINT["depth_mag"], edges, threshold="fixed_0.5"
+        )
+        pulls.append((result["n_corrected"] - 500) / result["counting_error"])
+        raw.append(result["n_found"].iloc[0])
+        assert result["n_found"].sum() == len(kept)
+    assert np.abs(np.mean(pulls, axis=0)).max() < 0.6
+    assert 0.7 < np.std(pulls) < 1.3
+    assert np.mean(raw) < 150
+    assert (result["n_corrected_lower"] < result["n_corrected"]).all()
+    assert (result["n_corrected"] < result["n_corrected_upper"]).all()
+
+
+def test_found_lenses_without_a_completeness_are_counted_apart(sf):
+    theta, psf = np.array([1.2, 1.3, 1.4]), np.array([1.4, 3.0, 1.4])
+    query = {"edges_arcsec": [1.0, 2.0], "threshold": "fixed_0.5"}
+    result = sf.corrected_distribution(theta, psf, 24.5, outside="nan", **query).iloc[0]
+    assert (result["n_found"], result["n_without_c"]) == (2, 1)
+    with pytest.raises(loader.OutsideGridError):
+        sf.corrected_distribution(theta, psf, 24.5, **query)
+    with pytest.raises(ValueError, match="rising numbers"):
+        sf.corrected_distribution(theta, psf, 24.5, edges_arcsec=[2.0, 1.0])
+
+
+def _other(sf, **identity) -> loader.SelectionFunction:
+    metadata = sf.metadata | {"identity": IDENTITY | identity}
+    return loader.SelectionFunction(sf.grid.assign(k=sf.grid["k"] + 1), metadata, sf.injections)
+
+
+def test_releases_of_the_same_quantity_compare_cell_by_cell(sf):
+    table = sf.compare(_other(sf), "fixed_0.5")
+    assert len(table) == 90
+    assert (table["k_other"] - table["k"] == 1).all()
+    assert (table["difference"] == 0.0).all()
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"grid": "0" * 64}, "differ in grid"),
+        ({"prior": "0" * 64}, "differ in prior"),
+        ({"denominator": "multiply_imaged"}, "differ in denominator"),
+        ({"thresholds": {"fixed_0.5": ["fixed", 0.6]}}, "differ in threshold"),
+        ({"thresholds": {}}, "differ in threshold"),
+    ],
+)
+def test_releases_of_other_quantities_refuse_to_compare(sf, changed, named):
+    with pytest.raises(loader.IncomparableError, match=named):
+        sf.compare(_other(sf, **changed), "fixed_0.5")
+
+
+def test_a_release_without_an_identity_does_not_compare(sf):
+    with pytest.raises(loader.IncomparableError, match="does not state its identity"):
+        sf.compare(loader.SelectionFunction(sf.grid), "fixed_0.5")
+
+
+def test_another_prior_is_another_identity_and_more_draws_are_not():
+    settings = load_campaign("demo").injection
+    assert prior_digest(settings, 0.1) == prior_digest(
+        settings.model_copy(update={"seed": 5, "pilot_injections": 9}), 0.1
+    )
+    brighter = settings.source.model_copy(update={"mag_r": settings.source.mag_r.model_copy(update={"minimum": 19.0})})
+    assert prior_digest(settings.model_copy(update={"source": brighter}), 0.1) != prior_digest(settings, 0.1)
+    assert prior_digest(settings, 0.2) != prior_digest(settings, 0.1)
+
+
 CLEAN = """
 import sys, importlib.abc
 allowed = {"numpy", "pandas", "pyarrow", "dateutil", "six", "pytz", "tzdata", "selection_function"}
@@ -144,6 +268,10 @@ sys.path.insert(0, sys.argv[1])
 from selection_function import load
 sf = load(sys.argv[1])
 c = sf.completeness(theta_e_arcsec=[1.5, 2.0], psf_fwhm_arcsec=1.3, depth_mag=24.4)
+sf.expected_counts(theta_e_arcsec=[1.5, 2.0], psf_fwhm_arcsec=1.3, depth_mag=24.4, n_lenses=10)
+sf.corrected_distribution([1.5, 2.0], 1.3, 24.4, [1.0, 2.0, 3.0])
+sf.reweight(lambda rows: rows["log_pdf"])
+sf.compare(sf, "fixed_0.5")
 print(c.value.round(6).tolist())
 try:
     import scipy
@@ -169,3 +297,11 @@ def test_a_newer_schema_is_refused(release):
     path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 2'))
     with pytest.raises(ValueError, match="schema version 2 is newer than 1"):
         loader.load(release)
+
+
+def test_a_damaged_release_is_named(release):
+    (release / loader.METADATA_FILE).write_text("[]")
+    with pytest.raises(ValueError, match=r"release.json cannot be read .*expected a release folder"):
+        loader.load(release)
+    with pytest.raises(ValueError, match="expected a release folder"):
+        loader.load(release / "elsewhere")

@@ -3,6 +3,7 @@
 import io
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -10,7 +11,9 @@ from astropy.io import fits
 from astropy.table import Table
 
 from lens_assets.selection import product
-from lens_assets.selection.completeness import completeness_grid, marginal, null_floor, thresholds_of, trials_of
+from lens_assets.selection.completeness import completeness_grid, thresholds_of, trials_of
+from lens_assets.selection.marginals import marginal, null_floor
+from lens_assets.selection.merging import merged_grid
 from lens_assets_tests.selection.synthetic import THRESHOLDS, injections, settings_of
 
 CONFIG = settings_of()
@@ -28,23 +31,35 @@ def tables() -> dict[str, pd.DataFrame]:
         "grid": grid,
         "marginals": marginal(trials, cuts, CONFIG.grid, FEW, 1),
         "floor": null_floor(trials, cuts, FEW),
+        "merged": merged_grid(trials, cuts, CONFIG.grid, FEW, 1).assign(detector="baseline"),
         "released": product.released_injections(trials, table.assign(status=0), scores, "baseline"),
     }
 
 
-def test_fits_holds_the_tables_with_units(tables):
+def test_fits_round_trips_with_units_and_says_what_each_hdu_holds(tables):
     header = {"GRIDHASH": CONFIG.grid.digest, "REALISM": "GO"}
-    content = product.fits_bytes(tables["grid"], tables["marginals"], tables["floor"], header)
-    assert content == product.fits_bytes(tables["grid"], tables["marginals"], tables["floor"], header)
+    released = {name: tables[name] for name in ("grid", "merged", "marginals", "floor")}
+    content = product.fits_bytes(released, header)
+    assert content == product.fits_bytes(released, header)
     with fits.open(io.BytesIO(content)) as hdus:
-        assert [hdu.name for hdu in hdus] == ["PRIMARY", "GRID", "MARGINALS", "FLOOR"]
+        assert [hdu.name for hdu in hdus] == ["PRIMARY", "GRID", "MERGED", "MARGINALS", "FLOOR"]
         assert hdus[0].header["GRIDHASH"] == CONFIG.grid.digest
-        read = Table.read(hdus["GRID"])
-    assert str(read["theta_e_arcsec"].unit) == "arcsec"
-    assert str(read["depth_mag"].unit) == "mag"
-    assert read["k"].tolist() == tables["grid"]["k"].tolist()
-    assert read["supported"].tolist() == tables["grid"]["supported"].tolist()
-    assert [str(name).strip() for name in read["threshold"]] == tables["grid"]["threshold"].tolist()
+        comments = "".join(str(line) for line in hdus[0].header["COMMENT"])
+        assert all(f"HDU {name.upper()}: " in comments for name in released)
+        names = hdus["GRID"].columns.names
+        assert "bootstrap over hosts" in hdus["GRID"].header[f"TCOMM{names.index('host_lower_95') + 1}"]
+        read = {name: Table.read(hdus[name.upper()]) for name in released}
+    assert str(read["grid"]["theta_e_arcsec"].unit) == "arcsec"
+    assert str(read["grid"]["depth_mag"].unit) == "mag"
+    for name, frame in released.items():
+        assert read[name].colnames == list(frame.columns)
+        for column in frame.columns:
+            found = read[name][column]
+            if pd.api.types.is_numeric_dtype(frame[column]):
+                values = np.ma.filled(np.ma.asarray(found).astype(float), np.nan)
+                np.testing.assert_array_equal(values, frame[column].to_numpy(float))
+            else:
+                assert [str(value).strip() for value in found] == frame[column].astype(str).tolist()
 
 
 def test_parquet_round_trips(tables):
@@ -66,8 +81,17 @@ def test_every_injection_is_released_found_or_not(tables):
     assert {"log_pdf", "host_score", "injected_score", "galaxy_id", "theta_e_arcsec"} <= set(released.columns)
 
 
+def _documents(**changes) -> product.Documents:
+    content = {
+        "title": "A title", "reference_threshold": "fpr_0.01", "verdicts": {"realism_gate": "GO. fine"},
+        "digests": {"grid": "abc"}, "identity": {"prior": "p" * 64}, "facts": {"hosts": "red galaxies"},
+        "waivers": ["x: reason"],
+    }  # fmt: skip
+    return product.Documents(**(content | changes))
+
+
 def test_metadata_and_citation_parse():
-    content = product.metadata_bytes("t", "fpr_0.01", {"g": "GO"}, {"a": "1"}, CONFIG.grid, {"n": 3})
+    content = product.metadata_bytes(_documents(), CONFIG.grid)
     read = json.loads(content)
     assert read["grid"]["digest"] == CONFIG.grid.digest
     assert read["grid"]["band"] == "r"
@@ -78,8 +102,6 @@ def test_metadata_and_citation_parse():
 
 def test_the_model_card_states_verdict_population_and_waivers():
     quoted = pd.DataFrame({"threshold": ["fpr_0.01"], "value": [0.41234], "lower": [0.3], "upper": [0.5]})
-    card = product.model_card(
-        "A title", quoted, {"realism_gate": "GO. fine"}, {"hosts": "red galaxies"}, {"grid": "abc"}, ["x: reason"]
-    ).decode()
+    card = product.model_card(_documents(), quoted).decode()
     for words in ("# A title", "| 0.4123 |", "realism_gate: GO. fine", "red galaxies", "x: reason", "`abc`"):
         assert words in card

@@ -101,6 +101,14 @@ class IntervalSettings(Settings):
     bootstrap_resamples: int = setting("resamples of the host- and cell-cluster bootstraps", ge=50, le=100_000)
     minimum_trials: int = setting("a grid cell with fewer injections is not supported", ge=1)
     minimum_hosts: int = setting("a grid cell with fewer distinct hosts is not supported", ge=1)
+    maximum_merged_cells: int = setting("most adjacent cells in a group of the merged table; 1: none merged", ge=1)
+
+
+class RandomsSettings(Settings):
+    """One file of the survey's randoms, which are uniform on the sky."""
+
+    path: str = setting("FITS file laid out as randoms-*.fits; a relative path starts at the campaign's folder")
+    sha256: str = setting("checksum the file must have", pattern=r"^[0-9a-f]{64}$")
 
 
 class ReferenceSettings(Settings):
@@ -170,6 +178,10 @@ class SelectionFunctionSettings(Settings):
         "what a trial is: every draw of the source-position prior, or only those with two or more images"
     )
     intervals: IntervalSettings = setting("statistics of rates")
+    randoms: tuple[RandomsSettings, ...] = setting(
+        "randoms that weight the conditions by area; none: catalogued sources stand in for area"
+    )
+    models: tuple[Literal["monotone"], ...] = setting("labelled models beside the counts; none: no smoothing")
     reference: ReferenceSettings = setting("the quoted point")
     sensitivity: SensitivitySettings = setting("alternate priors")
     closure: ClosureSettings = setting("closure against truth")

@@ -26,7 +26,7 @@ def good(campaign) -> dict[str, pd.DataFrame]:
     table, scores = injections(settings.grid, per_cell=4)
     lost = table["condition"] == "psf1.65_depth25.10"
     trials, _ = trials_of(table[~lost], scores[~lost], settings.grid, "all_draws")
-    cuts = [Threshold(name, "fixed", 0.5, True) for name in campaign.evaluation.thresholds.names]
+    cuts = [Threshold(name, "fixed", 0.5, 0.5, 0.5, True) for name in campaign.evaluation.thresholds.names]
     few = settings.intervals.model_copy(update={"bootstrap_resamples": 50})
     numbers = {"true_recall": [0.5, 0.4], "predicted_recall": [0.55, 0.4], "bias": [0.05, 0.0]}
     names = [variant.name for variant in settings.sensitivity.variants[:2]]

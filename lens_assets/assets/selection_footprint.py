@@ -1,0 +1,109 @@
+"""The footprint's conditions: how much of the sky each (PSF, depth) condition holds, and how much lies outside."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lens_assets.assets.framework import AssetRun, Product, lens_asset
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@lens_asset(
+    group="selection_function",
+    team="selection",
+    kinds={"parquet"},
+    inputs=("sweep_sources", "split_cells"),
+    settings=("selection_function", "negatives"),
+    code_version="footprint-conditions-1",
+)
+def footprint_conditions(run: AssetRun) -> Product:
+    """The share of the footprint in each condition of every named grid, and outside it: what weights marginals.
+
+    Area is counted from the survey's randoms where the campaign names some. Without them catalogued sources stand in,
+    which follow area but for their own selection; the column `weights` says which.
+    """
+    import pandas as pd
+
+    from lens_assets.figures.selection_function import footprint_map
+    from lens_assets.selection.footprint import OUTSIDE_GRID, condition_table
+
+    settings = run.campaign.selection_function
+    weights = "footprint, randoms" if settings.randoms else "footprint, sources"
+    counts = _counts_of_randoms(run) if settings.randoms else _counts_of_sources(run)
+    tables = {grid.name: condition_table(grid, counts[grid.name], weights) for grid in settings.grids}
+    table = pd.concat(tables.values(), ignore_index=True)
+    outside = {name: float(one.set_index("condition")["share"][OUTSIDE_GRID]) for name, one in tables.items()}
+    audited = tables[settings.audited_grid]
+    filled = audited.loc[(audited["n"] > 0) & (audited["condition"] != OUTSIDE_GRID)]
+    return Product(
+        table=table,
+        figures={"footprint": footprint_map(audited, outside[settings.audited_grid], weights)},
+        summary={
+            "positions": int(audited["n"].sum()),
+            "weights": weights,
+            "conditions_with_area": len(filled),
+            **{f"outside_{name}": share for name, share in outside.items()},
+        },
+        columns={
+            "grid": "name of the grid",
+            "grid_digest": "SHA-256 of the grid's axes, band and depth definition",
+            "condition": "key of the (PSF, depth) condition; `outside` for what lies beyond the axes",
+            "psf_fwhm_arcsec": "centre of the r-band PSF FWHM bin [arcsec]",
+            "depth_mag": "centre of the r-band 5-sigma point-source depth bin [AB mag]",
+            "n": "positions counted",
+            "share": "share of the footprint",
+            "weights": "what was counted: randoms, or sources in their place",
+        },
+    )
+
+
+def _mask(run: AssetRun) -> int:
+    from lens_assets.survey.schemas import bit_positions_to_mask
+
+    return bit_positions_to_mask(run.campaign.negatives.filters.mask_bits)
+
+
+def _counts_of_sources(run: AssetRun) -> dict[str, pd.Series]:
+    from lens_assets.selection.footprint import count_conditions
+
+    grids, mask = run.campaign.selection_function.grids, _mask(run)
+    totals = {grid.name: count_conditions(grid, [], []) for grid in grids}
+    columns = ["in_margin", "maskbits", "psfsize_r", "psfdepth_r_mag"]
+    for key in run.progress(run.partition_keys_of("sky"), "sources by condition"):
+        rows = run.table("sweep_sources", key, columns)
+        rows = rows[~rows["in_margin"] & ((rows["maskbits"].astype("int64") & mask) == 0)]
+        for grid in grids:
+            totals[grid.name] = totals[grid.name] + count_conditions(grid, rows["psfsize_r"], rows["psfdepth_r_mag"])
+    return totals
+
+
+def _counts_of_randoms(run: AssetRun) -> dict[str, pd.Series]:
+    from lens_assets.selection.footprint import RandomsError, count_conditions, count_randoms
+    from lens_assets.sky.healpix import CELL_NSIDE
+
+    settings = run.campaign.selection_function
+    cells = run.table("split_cells", columns=["healpix_128"])["healpix_128"]
+    totals = {grid.name: count_conditions(grid, [], []) for grid in settings.grids}
+    for item in run.progress(settings.randoms, "files of randoms"):
+        path = run.campaign.folder / Path(item.path).expanduser()
+        found = _sha256(path)
+        if found != item.sha256:
+            raise RandomsError(
+                f"{path}: SHA-256 {found}, but selection_function randoms.sha256 is {item.sha256}; "
+                "state the checksum of the file that is meant"
+            )
+        counts = count_randoms(path, settings.grids, CELL_NSIDE, cells, _mask(run))
+        totals = {name: totals[name] + counts[name] for name in totals}
+    return totals
+
+
+def _sha256(path: Path) -> str:
+    from lens_assets.survey.fits_files import require_fits
+
+    require_fits(path)
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
