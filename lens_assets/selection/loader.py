@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -224,7 +225,7 @@ class SelectionFunction:
         psf_fwhm_arcsec: float | np.ndarray,
         depth_mag: float | np.ndarray,
         n_lenses: float | np.ndarray = 1.0,
-        **options: str | int | None,
+        **options: Any,
     ) -> Counts:
         """Return how many of a population's lenses are found: the sum of n_lenses x C.
 
@@ -247,7 +248,7 @@ class SelectionFunction:
         psf_fwhm_arcsec: np.ndarray,
         depth_mag: np.ndarray,
         edges_arcsec: np.ndarray,
-        **options: str | int | None,
+        **options: Any,
     ) -> pd.DataFrame:
         """Return the Einstein radius distribution of all lenses from that of the found ones, one row a bin.
 

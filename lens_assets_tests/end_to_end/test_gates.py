@@ -205,6 +205,17 @@ def test_a_go_for_other_settings_does_not_pass(edited: Place) -> None:
     assert verdict(edited)["decision"] == "GO"
 
 
+def test_a_grid_edited_after_the_injections_were_made_is_refused_as_stale(edited: Place) -> None:
+    """More cells would otherwise be judged with injections that were planned for the old ones."""
+    grids = list(load_campaign(edited.campaign).contents["selection_function"]["grids"])
+    grids[0] = grids[0] | {"depth_mag": {"start": 23.9, "step": 0.9, "count": 2}}
+    edited.edit("selection_function", {"grids": grids})
+    lineage, lake = open_place(edited)
+    for name, key in (("completeness_table", "baseline"), ("selection_function_product", None)):
+        with pytest.raises(GateClosed, match=r"GO was given for other inputs; no longer current: .*injection_plan"):
+            materialise(lineage, lake, lineage.assets[name], key, tracking=Tracking.disabled(), recompute=True)
+
+
 def test_a_go_for_other_tables_does_not_pass(edited: Place) -> None:
     """The settings are as they were, but an input was made again and came out different."""
     lineage, lake = open_place(edited)

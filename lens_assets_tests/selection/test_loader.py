@@ -189,9 +189,7 @@ def test_a_found_distribution_is_corrected_to_the_true_one(sf):
         rng = np.random.default_rng(seed)
         true = rng.uniform(0.5, 2.5, 2000)
         kept = true[rng.random(len(true)) < sf.completeness(theta_e_arcsec=true, **POINT).value]
-        result = sf.corrected_distribution(
-            kept, POINT["psf_fwhm_arcsec"], POINT["depth_mag"], edges, threshold="fixed_0.5"
-        )
+        result = sf.corrected_distribution(kept, 1.40, 24.5, edges, threshold="fixed_0.5")
         pulls.append((result["n_corrected"] - 500) / result["counting_error"])
         raw.append(result["n_found"].iloc[0])
         assert result["n_found"].sum() == len(kept)
@@ -247,9 +245,8 @@ def test_a_release_without_an_identity_does_not_compare(sf):
 
 def test_another_prior_is_another_identity_and_more_draws_are_not():
     settings = load_campaign("demo").injection
-    assert prior_digest(settings, 0.1) == prior_digest(
-        settings.model_copy(update={"seed": 5, "pilot_injections": 9}), 0.1
-    )
+    more = settings.model_copy(update={"seed": 5, "pilot_injections": 9})
+    assert prior_digest(settings, 0.1) == prior_digest(more, 0.1)
     brighter = settings.source.model_copy(update={"mag_r": settings.source.mag_r.model_copy(update={"minimum": 19.0})})
     assert prior_digest(settings.model_copy(update={"source": brighter}), 0.1) != prior_digest(settings, 0.1)
     assert prior_digest(settings, 0.2) != prior_digest(settings, 0.1)
