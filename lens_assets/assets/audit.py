@@ -175,7 +175,7 @@ def false_positive_taxonomy(run: AssetRun) -> Product:
     kinds={"html"},
     optional_inputs=REPORT_INPUTS,
     settings=("evaluation", "selection_function", "report"),
-    code_version="audit-report-1",
+    code_version="audit-report-2",
 )
 def audit_report(run: AssetRun) -> Product:
     """The report: verdicts, numbers with intervals, figures and lineage on one page. It renders a NO-GO too."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from lens_assets.assets.framework import AssetRun
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from lens_assets.audit.page import Number, Page, Picture, Section, Table, Verdict
     from lens_assets.lake.record import Record
 
@@ -40,6 +42,29 @@ SECTIONS = (
     ("split_proof", "Splits", "That training, validation and test share nothing, and how alike they are."),
     ("parity_report", "Selection", "Which rows each filter of the parent sample removed."),
 )
+
+# What the page shows of wide tables; the tables themselves hold the rest.
+SHOWN_COLUMNS = {
+    "completeness_table": (
+        *("theta_e_arcsec", "psf_fwhm_arcsec", "depth_mag", "k", "n", "n_hosts", "n_host_only"),
+        *("completeness", "beta_lower_95", "beta_upper_95", "host_lower_95", "host_upper_95", "supported"),
+    ),
+    "realism_report": (
+        *("observable", "statistic", "stratum", "n_anchors", "n_injections", "value", "lower", "upper"),
+        *("p_value", "requirement", "verdict", "gates"),
+    ),
+}
+SHOWN_COLUMNS["realism_gate"] = SHOWN_COLUMNS["realism_report"]
+NOTES = {
+    "completeness_table": (
+        "k of n injections were found, on n hosts; n host only counts hosts that pass without any arc, whose "
+        "injections are not in k. The Beta interval takes injections as independent, the host interval resamples hosts."
+    ),
+    "realism_report": (
+        "Each row compares anchors, lenses that people have seen, with injections weighted to their conditions; rows "
+        "marked as gates decide the verdict, the others are reported."
+    ),
+}
 
 
 def build_page(run: AssetRun) -> Page:
@@ -114,9 +139,10 @@ def _section(run: AssetRun, asset: str, title: str, question: str, verdicts: lis
     keys = _partitions(run, asset)
     if not keys:
         return Section(asset, title, [question], missing=_why_missing(asset, verdicts))
+    paragraphs = [question, *([NOTES[asset]] if asset in NOTES else [])]
     tables = [table for key in keys for table in _tables(run, asset, key)]
     pictures = [picture for key in keys for picture in _pictures(run, asset, key)]
-    return Section(asset, title, [question], tables, pictures)
+    return Section(asset, title, paragraphs, tables, pictures)
 
 
 def _why_missing(asset: str, verdicts: list[Verdict]) -> str:
@@ -127,7 +153,7 @@ def _why_missing(asset: str, verdicts: list[Verdict]) -> str:
 
 
 def _tables(run: AssetRun, asset: str, key: str | None) -> list[Table]:
-    """Return the asset's table; of the completeness table, only the audited threshold's cells with trials."""
+    """Return the asset's table in the columns shown; of completeness, the audited threshold's cells with trials."""
     from lens_assets.audit.page import table_of
 
     label = f"{asset}, {key}" if key else asset
@@ -135,16 +161,19 @@ def _tables(run: AssetRun, asset: str, key: str | None) -> list[Table]:
         import pandas as pd
 
         rows = json.loads(run.file(asset, "verdict.json").read_text(encoding="utf-8"))["rows"]
-        return [table_of(pd.DataFrame(rows), label)]
+        return [table_of(_shown(pd.DataFrame(rows), asset), label)]
     record = run.record(asset, key)
     if not record.rows:
         return []
     frame = run.table(asset, key)
     if asset == "completeness_table":
-        columns = ["theta_e_arcsec", "psf_fwhm_arcsec", "depth_mag", "k", "n", "n_hosts", "n_host_only"]
-        columns += ["completeness", "beta_lower_95", "beta_upper_95", "host_lower_95", "host_upper_95", "supported"]
-        frame = frame.loc[(frame["threshold"] == run.campaign.evaluation.thresholds.audit) & (frame["n"] > 0), columns]
-    return [table_of(frame, label)]
+        frame = frame.loc[(frame["threshold"] == run.campaign.evaluation.thresholds.audit) & (frame["n"] > 0)]
+    return [table_of(_shown(frame, asset), label)]
+
+
+def _shown(frame: pd.DataFrame, asset: str) -> pd.DataFrame:
+    wanted = SHOWN_COLUMNS.get(asset, tuple(frame.columns))
+    return frame[[name for name in wanted if name in frame.columns]]
 
 
 def _pictures(run: AssetRun, asset: str, key: str | None) -> list[Picture]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,7 +46,8 @@ def anchor_overview(anchors: pd.DataFrame) -> Figure:
         for label, rows in groups.items():
             chosen = values[rows & np.isfinite(values)]
             axis.hist(chosen, bins=edges, histtype="step", label=f"{label} ({int(rows.sum())})")
-        axis.set_xlabel(name)
+        axis.set_xlabel(_with_unit(name), fontsize=8)
+        axis.set_ylabel("anchors", fontsize=8)
     figure.axes[0].legend(fontsize=7)
     return figure
 
@@ -86,8 +89,18 @@ def _distribution_panel(axis: Axes, battery: Battery, name: str) -> None:
     verdicts = rows["verdict"].tolist()
     verdict = next((item for item in VERDICT_COLOURS if item != "PASS" and item in verdicts), "PASS")
     axis.set_title(f"{name}: {verdict}", color=VERDICT_COLOURS[verdict], fontsize=9)
+    axis.set_xlabel(_with_unit(name), fontsize=8)
+    axis.set_ylabel("share below", fontsize=8)
     if name in LOGARITHMIC:
         axis.set_xscale("log")
+
+
+def _with_unit(observable: str) -> str:
+    """Return the name of an observable with the unit that ends its description."""
+    from lens_assets.realism.observables import OBSERVABLES
+
+    unit = re.search(r"\[[^]]+\]$", OBSERVABLES.get(observable, ""))
+    return f"{observable} {unit[0]}" if unit else observable
 
 
 def _steps(
@@ -101,9 +114,9 @@ def _steps(
 
 
 def verdict_chart(rows: pd.DataFrame) -> Figure:
-    """Draw the rows of the report as a coloured list: observable, stratum, value, verdict."""
+    """Draw the rows of the report as a coloured list: observable, what was computed, stratum, value, verdict."""
     shown = rows.head(60)
-    figure = _figure(10, 0.5 + 0.22 * max(len(shown), 1))
+    figure = _figure(13, 0.5 + 0.22 * max(len(shown), 1))
     axis = figure.subplots()
     axis.axis("off")
     axis.set_xlim(0, 1)
@@ -113,9 +126,13 @@ def verdict_chart(rows: pd.DataFrame) -> Figure:
         weight = "bold" if item["gates"] else "normal"
         p_value = f"p = {item['p_value']:.2g}" if np.isfinite(item["p_value"]) else ""
         value = f"{item['value']:.3g}" if np.isfinite(item["value"]) else ""
-        cells = ((0.0, item["observable"]), (0.24, item["stratum"]), (0.44, value), (0.54, p_value))
+        statistic = textwrap.shorten(str(item["statistic"] or ""), 62, placeholder=" …")
+        cells = (
+            *((0.0, item["observable"]), (0.17, statistic), (0.53, item["stratum"])),
+            *((0.68, value), (0.74, p_value)),
+        )
         for x, text in cells:
             axis.text(x, position, str(text), fontsize=8, va="center")
-        axis.text(0.66, position, str(item["verdict"]), fontsize=8, va="center", color=colour, weight=weight)
-        axis.text(0.80, position, "decides" if item["gates"] else "reported", fontsize=7, va="center", color="0.4")
+        axis.text(0.82, position, str(item["verdict"]), fontsize=8, va="center", color=colour, weight=weight)
+        axis.text(0.94, position, "decides" if item["gates"] else "reported", fontsize=7, va="center", color="0.4")
     return figure
