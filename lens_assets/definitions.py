@@ -31,6 +31,7 @@ ASSET_MODULES = (
     "sampling_sql",
     "sampling",
     "sampling_positives",
+    "sampling_hosts",
     "cutouts",
     "detector",
     "realism",

@@ -27,13 +27,14 @@ def asset_name(model: str) -> str:
 
 
 def campaign_parameters(campaign: Campaign) -> Mapping[str, Parameter]:
-    """Return the parameters of every model: of the negatives settings and of the baseline design."""
+    """Return the parameters of every model: of negatives, host selection and the baseline design."""
+    from lens_assets.sampling.lrg import lrg_parameters
     from lens_assets.sampling.pool import pool_parameters
     from lens_assets.sampling.stratified import design_parameters
 
     sampling = campaign.sampling
     design = design_parameters(BASELINE, sampling.designs[BASELINE], sampling.seed)
-    return {**pool_parameters(campaign.negatives), **design}
+    return {**pool_parameters(campaign.negatives), **lrg_parameters(campaign.host_selection), **design}
 
 
 def _definition(project: Project, model: Model) -> LensAsset:

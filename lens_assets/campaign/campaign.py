@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lens_assets.campaign.stages.evaluation import EvaluationSettings
     from lens_assets.campaign.stages.experiments import ExperimentSettings
     from lens_assets.campaign.stages.features import FeaturesSettings
+    from lens_assets.campaign.stages.host_selection import HostSelectionSettings
     from lens_assets.campaign.stages.injection import InjectionSettings
     from lens_assets.campaign.stages.negatives import NegativesSettings
     from lens_assets.campaign.stages.realism import RealismSettings
@@ -47,6 +48,7 @@ STAGES = (
     "catalogs",
     "survey",
     "negatives",
+    "host_selection",
     "splits",
     "sampling",
     "cutouts",
@@ -98,6 +100,11 @@ class Campaign:
     def negatives(self) -> NegativesSettings:
         """Filters and confuser classes of the negative pool."""
         return self.stages["negatives"]  # type: ignore[return-value]
+
+    @property
+    def host_selection(self) -> HostSelectionSettings:
+        """Luminous red galaxies as hosts, and the regions rich in them."""
+        return self.stages["host_selection"]  # type: ignore[return-value]
 
     @property
     def splits(self) -> SplitsSettings:

@@ -33,6 +33,7 @@ SUITE_MODULES = (
     "survey",
     "sampling",
     "sampling_positives",
+    "sampling_hosts",
     "cutouts",
     "detector",
     "realism",

@@ -64,25 +64,35 @@ def contiguous_regions(cells: ArrayLike, nside: int, block_nside: int) -> IntArr
     Cells touch along an edge or at a corner. A region is named by its smallest cell, so that adding sky elsewhere
     never renames it.
     """
+    return connected_cells(cells, nside, coarser(_whole_cells(cells), nside, block_nside))
+
+
+def connected_cells(cells: ArrayLike, nside: int, blocks: IntArray | None = None) -> IntArray:
+    """Return the smallest cell of the connected group that each distinct NESTED cell belongs to, shape (N,).
+
+    Cells touch along an edge or at a corner; with `blocks`, shape (N,), only cells of one block are joined.
+    """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     values = _whole_cells(cells)
     if len(np.unique(values)) != len(values):
         raise ValueError("a footprint cell is listed twice; expected distinct cells")
+    if len(values) == 0:
+        return values
     order = np.argsort(values)
     ranked = values[order]
+    block = np.zeros_like(ranked) if blocks is None else blocks[order]
     neighbours = healpy.get_all_neighbours(nside, ranked, nest=True)
-    position = np.searchsorted(ranked, neighbours).clip(0, max(len(ranked) - 1, 0))
-    block = coarser(ranked, nside, block_nside)
+    position = np.searchsorted(ranked, neighbours).clip(0, len(ranked) - 1)
     touches = (ranked[position] == neighbours) & (block[position] == block[None, :])
     rows = np.broadcast_to(np.arange(len(ranked)), neighbours.shape)[touches]
     graph = coo_array((np.ones(len(rows), bool), (rows, position[touches])), shape=(len(ranked),) * 2)
     _, label = connected_components(graph, directed=False)
     smallest = pd.Series(ranked).groupby(label).transform("min").to_numpy()
-    regions = np.empty_like(values)
-    regions[order] = smallest
-    return regions
+    groups = np.empty_like(values)
+    groups[order] = smallest
+    return groups
 
 
 def region_folds(regions: ArrayLike, folds: int, seed: int) -> dict[int, int]:

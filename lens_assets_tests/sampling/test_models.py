@@ -9,6 +9,8 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
+from lens_assets.campaign.campaign import load_campaign
+from lens_assets.sampling.lrg import lrg_parameters
 from lens_assets.sampling.models import (
     LAYERS,
     ModelError,
@@ -31,7 +33,8 @@ def parameters() -> dict[str, Parameter]:
     """Parameters of every model, from the demo's settings."""
     sampling = synthetic.sampling_settings()
     design = design_parameters("baseline", sampling.designs["baseline"], sampling.seed)
-    return {**pool_parameters(synthetic.negatives_settings()), **design}
+    hosts = lrg_parameters(load_campaign("demo").host_selection)
+    return {**pool_parameters(synthetic.negatives_settings()), **hosts, **design}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +50,7 @@ def test_upstream_models_come_first() -> None:
 
 
 def test_layers_only_read_downwards_but_for_marts_that_are_stored() -> None:
-    stored = {"negative_pool", "stratified_sample"}
+    stored = {"negative_pool", "stratified_sample", "lrg_sources", "lrg_cells"}
     for model in PROJECT.models.values():
         for above in set(model.references) & set(PROJECT.models) - stored:
             assert LAYERS.index(PROJECT.models[above].layer) <= LAYERS.index(model.layer), (model.name, above)
@@ -70,15 +73,16 @@ def test_stages_named_in_the_yaml_give_exactly_the_parameters_used() -> None:
     of_stage = {
         "negatives": set(pool_parameters(synthetic.negatives_settings())),
         "sampling": set(design_parameters("baseline", sampling.designs["baseline"], sampling.seed)),
+        "host_selection": set(lrg_parameters(load_campaign("demo").host_selection)),
     }
-    assert not of_stage["negatives"] & of_stage["sampling"]
+    assert sum(map(len, of_stage.values())) == len(set().union(*of_stage.values())), "no name in two stages"
     used: set[str] = set()
     for model in PROJECT.models.values():
         given = set().union(*(of_stage[stage] for stage in model.settings))
         assert set(model.parameters) <= given, model.name
         assert bool(model.settings) == bool(model.parameters), model.name
         used |= set(model.parameters)
-    assert used == of_stage["negatives"] | of_stage["sampling"], "no setting without effect"
+    assert used == set().union(*of_stage.values()), "no setting without effect"
 
 
 def test_every_model_translates_to_spark(parameters: dict[str, Parameter]) -> None:

@@ -13,6 +13,7 @@ import pytest
 from lens_assets.campaign.campaign import load_campaign
 from lens_assets.campaign.stages.sampling import RandomDesign, StratifiedDesign
 from lens_assets.lake.lake import table_digest
+from lens_assets.sampling.lrg import PARENT_MODELS, lrg_parameters
 from lens_assets.sampling.models import ModelError, load_project
 from lens_assets.sampling.pool import count_bins_table, pool_parameters
 from lens_assets.sampling.spark import SparkResults, finished, read_folder, run_on_spark
@@ -136,6 +137,28 @@ def test_the_sample_of_every_design_is_the_same(
         table = made.table(target)
         assert table.schema == local[target].schema
         assert digest(target, table) == digest(target, local[target]), target
+
+
+def test_parent_samples_and_regions_of_hosts_are_the_same(spark: Any, tmp_path: Path) -> None:
+    parameters = lrg_parameters(load_campaign("demo").host_selection)
+    sources = synthetic.sources(1500, 52).drop_duplicates("galaxy_id")
+    given: dict[str, SourceData] = {"sweep_sources": declared("sweep_sources", sources)}
+    cells = run(PROJECT, ["int_lrg_cell_density"], given, parameters).tables["int_lrg_cell_density"].to_pandas()
+    members = cells.loc[cells["is_dense"], ["variant", "healpix_128"]]
+    given["lrg_region_cells"] = declared("lrg_region_cells", members.assign(region_id=members["healpix_128"] // 4))
+    targets = ["lrg_sources", *PARENT_MODELS.values(), "lrg_cells", "int_lrg_cell_density", "lrg_regions"]
+    local = run(PROJECT, targets, given, parameters).tables
+    made = run_on_spark(spark, PROJECT, targets, given, parameters, str(tmp_path))
+    assert local["lrg_regions"].num_rows > 20
+    for target in targets:
+        order = [
+            name for name in ("variant", "region_id", "healpix_128", "galaxy_id") if name in local[target].schema.names
+        ]
+        first, second = (
+            table.to_pandas().sort_values(order, ignore_index=True) for table in (local[target], made.table(target))
+        )
+        assert made.table(target).schema == local[target].schema, target
+        pd.testing.assert_frame_equal(first, second, rtol=1e-12, check_dtype=False, obj=target)
 
 
 def test_tests_beside_models_run_on_spark(spark: Any, sky: dict[str, pa.Table], tmp_path: Path) -> None:

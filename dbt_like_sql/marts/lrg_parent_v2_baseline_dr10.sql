@@ -1,0 +1,14 @@
+-- Parent sample of lens hosts, variant v2_baseline_dr10: the baseline on DR10.
+select
+    s.galaxy_id,
+    s.brickname,
+    s.ra,
+    s.dec,
+    s.type,
+    s.mag_z,
+    s.r_minus_z,
+    s.z_minus_w1,
+    s.healpix_128,
+    s.sky_partition
+from lrg_sources as s
+where s.lrg_v2_baseline_dr10

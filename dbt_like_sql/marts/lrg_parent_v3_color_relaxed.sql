@@ -1,0 +1,14 @@
+-- Parent sample of lens hosts, variant v3_color_relaxed: less red in z - W1.
+select
+    s.galaxy_id,
+    s.brickname,
+    s.ra,
+    s.dec,
+    s.type,
+    s.mag_z,
+    s.r_minus_z,
+    s.z_minus_w1,
+    s.healpix_128,
+    s.sky_partition
+from lrg_sources as s
+where s.lrg_v3_color_relaxed

@@ -1,0 +1,44 @@
+"""Plots of the parent samples of lens hosts: where luminous red galaxies are dense, and which regions lead."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+_NAMED = 10
+
+
+def density_map(cells: pd.DataFrame, regions: pd.DataFrame, variant: str) -> Figure:
+    """Plot cells (ra, dec in deg, density_per_deg2) over the sky and the leading regions (ra, dec, rank_density)."""
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    axes = figure.add_subplot(projection="mollweide")
+    order = np.argsort(cells["density_per_deg2"].to_numpy())
+    shown = cells.iloc[order]
+    drawn = axes.scatter(*_projected(shown), s=2, c=shown["density_per_deg2"], cmap="viridis")
+    figure.colorbar(drawn, ax=axes, label="luminous red galaxies [1/deg$^2$]", shrink=0.7)
+    leading = regions[regions["rank_density"] <= _NAMED]
+    for x, y, place in zip(*_projected(leading), leading["rank_density"], strict=True):
+        axes.annotate(str(place), (x, y), fontsize=7, color="tab:red", ha="center", va="center")
+    axes.set_title(f"{variant}: {len(cells)} cells, {len(regions)} dense regions; red: place by density")
+    axes.set_xticklabels([])
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def rankings_figure(regions: pd.DataFrame) -> Figure:
+    """Plot how the place by density compares with the three other rankings, for every variant."""
+    figure = Figure(figsize=(10, 3.4), layout="constrained")
+    for axes, other in zip(figure.subplots(1, 3), ("n_lrg", "area_weighted", "psf_weighted"), strict=True):
+        for variant, rows in regions.groupby("variant"):
+            axes.plot(rows["rank_density"], rows[f"rank_{other}"], ".", label=str(variant))
+        axes.set(xlabel="place by density", ylabel=f"place by {other.replace('_', ' ')}")
+    if len(regions):
+        figure.axes[0].legend(fontsize="x-small")
+    return figure
+
+
+def _projected(positions: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return Mollweide coordinates in radians, right ascension growing to the left."""
+    ra = np.radians((positions["ra"].to_numpy(dtype=float) + 180.0) % 360.0 - 180.0)
+    return -ra, np.radians(positions["dec"].to_numpy(dtype=float))
