@@ -22,7 +22,9 @@ pytestmark = pytest.mark.end_to_end
 # What other people build on: names, groups and partitions. A changed contract has to be changed here too.
 SQL_MODELS = (
     "int_class_combinations int_class_matches int_confuser_classes int_confuser_quotas int_filter_totals "
-    "int_negative_filters int_random_quotas int_sample_candidates int_stratum_quotas negative_pool parity_bands "
+    "int_lrg_cell_density int_negative_filters int_random_quotas int_sample_candidates int_stratum_quotas lrg_cells "
+    "lrg_parent_v1_pure_massive lrg_parent_v2_baseline_dr10 lrg_parent_v3_color_relaxed lrg_parent_v4_mag_relaxed "
+    "lrg_parent_v5_very_relaxed lrg_regions lrg_sources negative_pool parity_bands "
     "parity_cascade parity_confusers parity_exclusion parity_maskbits parity_overlap parity_strata sample_strata "
     "stg_sample_negatives stg_sample_positives stg_sweep_sources stratified_sample"
 )
@@ -31,6 +33,8 @@ CONTRACT: dict[str, dict[str, str | None]] = {
     "catalogs": {"contaminant_catalog": None, "lens_catalog": None, "spectroscopic_catalog": None},
     "sql": {f"sql/{model}": None for model in SQL_MODELS.split()},
     "sampling": {
+        "lrg_regions": None,
+        "lrg_sources": "sky",
         "negative_pool": "sky",
         "parity_report": None,
         "positives": None,
@@ -126,8 +130,8 @@ def test_keys_groups_and_partitions_are_the_contract(finished: Place) -> None:
     assert found == expected
     stages = {key.path[-1] for key in graph.observable_asset_keys}
     assert stages == {
-        *("catalogs", "cutouts", "evaluation", "experiments", "features", "injection", "negatives", "realism"),
-        *("report", "sampling", "selection_function", "simulated_sky", "splits", "survey"),
+        *("catalogs", "cutouts", "evaluation", "experiments", "features", "host_selection", "injection", "negatives"),
+        *("realism", "report", "sampling", "selection_function", "simulated_sky", "splits", "survey"),
     }
 
 
