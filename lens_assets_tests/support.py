@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from lens_assets.assets.execution import Lineage
 from lens_assets.assets.framework import AssetRun, LensAsset, Product
@@ -50,6 +52,8 @@ def run_asset(
 ) -> Product:
     """Compute one partition of an asset from tables by name; `inputs` values are frames or {partition: frame}.
 
+    A table that the asset left as a Parquet file is read.
+
     A lake may be given instead, or in addition, when files are needed too.
     """
     from lens_assets.definitions import load_assets
@@ -69,4 +73,5 @@ def run_asset(
         scratch=lake.scratch(),
         tracking=Tracking.disabled(),
     )
-    return asset(run)
+    product = asset(run)
+    return replace(product, table=pq.read_table(product.table)) if isinstance(product.table, Path) else product

@@ -249,10 +249,10 @@ def _store(
     )
 
 
-def _arrow(table: Any) -> pa.Table | None:
+def _arrow(table: Any) -> pa.Table | Path | None:
     import pyarrow as pa
 
-    if table is None or isinstance(table, pa.Table):
+    if table is None or isinstance(table, pa.Table | Path):
         return table
     return pa.Table.from_pandas(table, preserve_index=False)
 

@@ -33,13 +33,14 @@ PROGRESS_LOG_SECONDS = 10.0
 class Product:
     """What an asset makes for one partition.
 
-    `table` is the asset's table, sorted by a stable key; `files` are further files (bytes, or paths under
-    `AssetRun.scratch`, which are moved); `tables` are small side tables, stored as `<name>.parquet` and shown;
-    `figures` are shown and stored but are in no digest; `summary` holds scalars that are shown and plotted over
+    `table` is the asset's table, sorted by a stable key, or a Parquet file under `AssetRun.scratch` for a table larger
+    than memory; `files` are further files (bytes, or paths under `AssetRun.scratch`, which are moved); `tables` are
+    small side tables, stored as `<name>.parquet` and shown; `figures` are shown and stored but are in no digest;
+    `summary` holds scalars that are shown and plotted over
     time; `columns` describes table columns with their units.
     """
 
-    table: pd.DataFrame | pa.Table | None = None
+    table: pd.DataFrame | pa.Table | Path | None = None
     files: Mapping[str, Path | bytes] = field(default_factory=dict)
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     figures: Mapping[str, Figure] = field(default_factory=dict)
@@ -196,6 +197,11 @@ class AssetRun:
         """Say whether an optional input has been written; without a partition, whether all its partitions have."""
         keys = self._keys(asset, partition)
         return all(self.lake.record(asset, key) is not None for key in keys)
+
+    @property
+    def staging(self) -> Path:
+        """A folder that outlives an interrupted run of this partition and is removed once the partition is stored."""
+        return self.lake.staging(self.asset.name, self.partition)
 
     def progress(self, items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
         """Yield the items and report how many are done."""

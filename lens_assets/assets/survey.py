@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from lens_assets.assets.framework import AssetRun, Product, lens_asset
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from pathlib import Path
+
     from matplotlib.figure import Figure
 
 _COLUMNS = {
@@ -24,7 +25,8 @@ _COLUMNS = {
     "shape_e1": "first component of (a-b)/(a+b) exp(2 i phi)",
     "ellipticity": "(a-b)/(a+b)",
     "axis_ratio": "b/a",
-    "mag_r": "22.5 - 2.5 log10 flux, null where the flux is not positive [AB mag]",
+    "mag_r": "22.5 - 2.5 log10 flux, null where flux <= 0; dereddened if survey.extinction_corrected [AB mag]",
+    "mw_transmission_r": "share of the light that Galactic dust lets pass, linear",
     "psfdepth_r_mag": "5 sigma point-source depth [AB mag]",
     "healpix_128": "NESTED pixel of nside 128, the cell of the splits",
     "sky_partition": "partition that owns the row",
@@ -41,7 +43,7 @@ _COLUMNS = {
     inputs=("simulated_survey",),
     settings=("survey",),
     partitions="sky",
-    code_version="sweep-sources-1",
+    code_version="sweep-sources-2",
 )
 def sweep_sources(run: AssetRun) -> Product:
     """Tractor sources of one sky partition, read from the sweep files whose boxes touch it.
@@ -51,32 +53,38 @@ def sweep_sources(run: AssetRun) -> Product:
     aside with the reason; the table `files` accounts for every row that was read.
     """
     from lens_assets.sky.healpix import parse_partition_key
-    from lens_assets.survey.ingest import Region, ingest_partition
+    from lens_assets.survey.ingest import ingest_partition
+    from lens_assets.survey.sources import MAG_BANDS, Region
+    from lens_assets.survey.staging import Staging
 
     settings = run.campaign.survey
     files = survey_files(run)
     nside, pixel = parse_partition_key(str(run.partition))
     tiles = files.tiles_of_partition(nside, pixel, settings.margin_arcsec)
-    region = Region(nside, pixel, settings.margin_arcsec, settings.faintest_mag_z)
-    result = ingest_partition(
-        run.progress(tiles, "sweep files", len(tiles)), files.local_sweep, region, settings.chunk_rows
-    )
+    region = Region(nside, pixel, settings.margin_arcsec, settings.faintest_mag_z, settings.extinction_corrected)
+    staging = Staging(run.staging, run.asset.code_version)
+    read = run.progress(tiles, "sweep files", len(tiles))
+    result = ingest_partition(read, files, region, settings.chunk_rows, staging, run.scratch)
     accounts = result.accounts
     for row in accounts[accounts["status"] != "ok"].itertuples():
         run.log.warning("quarantined %s: %s, %s", row.sweep_file, row.reason, row.detail)
+    for row in accounts[(accounts["status"] == "ok") & (accounts["malformed"] > 0)].itertuples():
+        run.log.warning("%s: %d malformed rows left out; %s", row.sweep_file, row.malformed, row.detail)
     in_margin = int(accounts["kept_in_margin"].sum())
+    without = result.nulls([f"mag_{band}" for band in MAG_BANDS])
     return Product(
-        table=result.sources,
+        table=result.path,
         tables={"files": accounts},
-        figures={"sources": _map(result.sources.select(["ra", "dec", "mag_z", "in_margin"]).to_pandas())},
+        figures={"sources": _map(result.path)},
         summary={
-            "sources": result.sources.num_rows - in_margin,
+            "sources": int(accounts["kept"].sum()) - in_margin,
             "in_margin": in_margin,
             "files": len(accounts),
             "files_quarantined": int((accounts["status"] != "ok").sum()),
             "rows_read": int(accounts["rows_read"].sum()),
             "duplicates": int(accounts["duplicate"].sum()),
             "malformed": int(accounts["malformed"].sum()),
+            **{f"without_{name}": count for name, count in without.items()},
         },
         columns=_COLUMNS,
     )
@@ -91,7 +99,9 @@ def survey_files(run: AssetRun):  # type: ignore[no-untyped-def]  # SurveyFiles 
     return SurveyFiles(root, settings.sweep_folder, settings.coadd_folder, settings.bricks_table, run.scratch)
 
 
-def _map(sources: pd.DataFrame) -> Figure:
+def _map(path: Path) -> Figure:
+    import pyarrow.parquet as pq
+
     from lens_assets.figures.survey import source_map
 
-    return source_map(sources)
+    return source_map(pq.read_table(path, columns=["ra", "dec", "mag_z", "in_margin"]).to_pandas())

@@ -16,8 +16,8 @@ from lens_assets.campaign.stages.catalogs import CatalogsSettings
 from lens_assets.catalogs.lenses import EVALUATION_ONLY, EXCLUDE_ONLY
 from lens_assets.sky.healpix import CELL_NSIDE, pixel_of, unit_vectors
 from lens_assets.sky.matching import pairs_within
-from lens_assets.survey.ingest import SOURCE_SCHEMA
 from lens_assets.survey.schemas import bit_positions_to_mask
+from lens_assets.survey.sources import SOURCE_SCHEMA
 from lens_assets.survey.units import BANDS
 
 OUTSIDE, NO_SOURCE, MASKED, FILTERED, TAKEN, DUPLICATE = (

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import io
 import json
 import os
 import platform
@@ -27,7 +26,8 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from lens_assets.environment import LAKE_VARIABLE
+from lens_assets.environment import LAKE_VARIABLE, STATE_VARIABLE
+from lens_assets.lake.parquet import parquet_bytes
 from lens_assets.lake.record import FORMAT_VERSION, Provenance, Record, StoredFile, combined_digest
 
 UNPARTITIONED = "all"
@@ -36,6 +36,7 @@ RECORD_FILE = "_record.json"
 OWNER_FILE = "_lake.json"
 FIGURES_FOLDER = "figures/"
 SCRATCH_FOLDER = "_scratch"
+STAGING_FOLDER = "_staging"
 VOLATILE_COLUMNS = frozenset({"timestamp", "git_commit", "extraction_timestamp"})
 
 
@@ -53,7 +54,7 @@ class Lake:
     def __init__(self, root: str | Path, campaign: str) -> None:
         self.campaign = campaign
         self.root = str(root)
-        self._files, self._base = _filesystem(self.root)
+        self._files, self._base = open_filesystem(self.root)
         self._cache: Path | None = None
         self._claim()
 
@@ -165,6 +166,17 @@ class Lake:
             parent.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(dir=parent, prefix=f"{_host()}-{os.getpid()}-"))
 
+    def staging(self, asset: str, partition: str | None = None) -> Path:
+        """Return the local folder for what an interrupted computation of a partition may take up again.
+
+        It outlives the process, and is removed when the partition is written. A lake on S3 has it in the state folder.
+        """
+        base = Path(self._base)
+        if self._is_remote:
+            state = os.environ.get(STATE_VARIABLE) or tempfile.gettempdir()
+            base = Path(state) / hashlib.sha256(self.root.encode()).hexdigest()[:16]
+        return base / STAGING_FOLDER / asset / (partition or UNPARTITIONED)
+
     def tidy(self) -> None:
         """Remove the scratch folders of this machine's processes that died; those of the living are left alone."""
         if self._is_remote:
@@ -180,13 +192,14 @@ class Lake:
         partition: str | None,
         provenance: Provenance,
         *,
-        table: pa.Table | None,
+        table: pa.Table | Path | None,
         files: Mapping[str, Path | bytes] | None = None,
         summary: Mapping[str, Any] | None = None,
         run_id: str = "",
     ) -> Record:
         """Store a partition and make it visible in one step; files given as paths are moved into the lake.
 
+        `table` may be a Parquet file, for tables larger than memory; it must have none of VOLATILE_COLUMNS.
         A full disk or a failed write raises LakeError and leaves what was visible before.
         """
         generation = provenance.digest[:16]
@@ -197,12 +210,13 @@ class Lake:
             folder = self._path(asset, partition, generation)
         try:
             self._remove(folder)
+            rows = _count_rows(table)
             stored, digest = self._write_contents(folder, table, files or {})
             record = Record(
                 asset=asset,
                 partition=partition or UNPARTITIONED,
                 generation=generation,
-                rows=table.num_rows if table is not None else None,
+                rows=rows,
                 digest=digest,
                 provenance=provenance,
                 files=tuple(stored),
@@ -214,6 +228,7 @@ class Lake:
         except OSError as error:
             raise LakeError(_write_failure(_label(asset, partition), self.root, error)) from error
         self._remove_other_generations(asset, partition, generation)
+        shutil.rmtree(self.staging(asset, partition), ignore_errors=True)
         return record
 
     def retire(self, asset: str) -> None:
@@ -264,12 +279,15 @@ class Lake:
             raise LakeError(f"{path}: found {found}, expected {entry.size} bytes; materialise this asset again")
 
     def _write_contents(
-        self, folder: str, table: pa.Table | None, files: Mapping[str, Path | bytes]
+        self, folder: str, table: pa.Table | Path | None, files: Mapping[str, Path | bytes]
     ) -> tuple[list[StoredFile], str]:
         stored: list[StoredFile] = []
         digests: dict[str, str] = {}
-        if table is not None:
-            content = _parquet(table)
+        if isinstance(table, Path):
+            stored.append(self._store(f"{folder}/{TABLE_FILE}", TABLE_FILE, table))
+            digests[TABLE_FILE] = stored[-1].sha256
+        elif table is not None:
+            content = parquet_bytes(table)
             stored.append(self._store(f"{folder}/{TABLE_FILE}", TABLE_FILE, content))
             digests[TABLE_FILE] = table_digest(table, content)
         for name in sorted(files):
@@ -365,17 +383,12 @@ def table_digest(table: pa.Table, content: bytes | None = None) -> str:
     """
     kept = [name for name in table.column_names if name not in VOLATILE_COLUMNS]
     if content is None or len(kept) < table.num_columns:
-        content = _parquet(table.select(kept))
+        content = parquet_bytes(table.select(kept))
     return hashlib.sha256(content).hexdigest()
 
 
-def _parquet(table: pa.Table) -> bytes:
-    buffer = io.BytesIO()
-    pq.write_table(table.replace_schema_metadata(None), buffer, compression="zstd")
-    return buffer.getvalue()
-
-
-def _filesystem(root: str) -> tuple[pafs.FileSystem, str]:
+def open_filesystem(root: str) -> tuple[pafs.FileSystem, str]:
+    """Return the file system of a folder or an `s3://` prefix, and the path of that root in it."""
     if not root.startswith("s3://"):
         return pafs.LocalFileSystem(), str(Path(root).expanduser().resolve())
     endpoint = os.environ.get("AWS_ENDPOINT_URL")
@@ -384,6 +397,16 @@ def _filesystem(root: str) -> tuple[pafs.FileSystem, str]:
         scheme, _, host = endpoint.partition("://")
         options |= {"endpoint_override": host, "scheme": scheme}
     return pafs.S3FileSystem(**options), root.removeprefix("s3://").rstrip("/")
+
+
+def _count_rows(table: pa.Table | Path | None) -> int | None:
+    if table is None or isinstance(table, pa.Table):
+        return table.num_rows if table is not None else None
+    footer = pq.read_metadata(table)
+    volatile = VOLATILE_COLUMNS & set(footer.schema.to_arrow_schema().names)
+    if volatile:
+        raise ValueError(f"{table} has {', '.join(sorted(volatile))}; expected a table without volatile columns")
+    return int(footer.num_rows)
 
 
 def _label(asset: str, partition: str | None) -> str:

@@ -15,7 +15,8 @@ CELL_NSIDE = 128
 
 COARSE_NSIDE = 64
 
-_FINE_NSIDE = 512
+FINE_NSIDE = 512
+"""Pixels from which those of every resolution used here follow by `coarser`, so that rows are placed once."""
 
 IntArray = NDArray[np.int64]
 
@@ -66,16 +67,23 @@ def parse_partition_key(key: str) -> tuple[int, int]:
 
 
 def within_margin(
-    nside: int, pixel: int, ra_deg: ArrayLike, dec_deg: ArrayLike, margin_arcsec: float
+    nside: int,
+    pixel: int,
+    ra_deg: ArrayLike,
+    dec_deg: ArrayLike,
+    margin_arcsec: float,
+    fine_pixel: IntArray | None = None,
 ) -> NDArray[np.bool_]:
     """Return True where a position lies outside the pixel but no further than the margin from it.
 
     The nearest point of the pixel is found on its boundary, sampled so finely that the distance is exact to
-    1 per cent of the margin; fine pixels far from the boundary are discarded first.
+    1 per cent of the margin; fine pixels far from the boundary are discarded first. `fine_pixel` may give the
+    pixels of nside `FINE_NSIDE` where they are known.
     """
     ra = np.atleast_1d(np.asarray(ra_deg, dtype=np.float64))
     dec = np.atleast_1d(np.asarray(dec_deg, dtype=np.float64))
-    near = (pixel_of(nside, ra, dec) != pixel) & _close_to_pixel(nside, pixel, ra, dec, margin_arcsec)
+    fine = pixel_of(FINE_NSIDE, ra, dec) if fine_pixel is None else fine_pixel
+    near = (coarser(fine, FINE_NSIDE, nside) != pixel) & _near_edge(nside, pixel, margin_arcsec)[fine]
     if not near.any():
         return near
     chord = _distance_to_boundary(nside, pixel, ra[near], dec[near], margin_arcsec)
@@ -83,21 +91,19 @@ def within_margin(
     return near
 
 
-def _close_to_pixel(
-    nside: int, pixel: int, ra: NDArray[np.float64], dec: NDArray[np.float64], margin_arcsec: float
-) -> NDArray[np.bool_]:
-    """Return True in the fine cells that the margin can reach: a cover of the edge of the pixel."""
-    return np.isin(pixel_of(_FINE_NSIDE, ra, dec), _cells_near_edge(nside, pixel, margin_arcsec))
-
-
 @lru_cache(maxsize=8)
-def _cells_near_edge(nside: int, pixel: int, margin_arcsec: float) -> IntArray:
-    cell_radius_arcsec = np.degrees(healpy.max_pixrad(_FINE_NSIDE)) * 3600.0
-    edge = healpy.boundaries(nside, pixel, step=max(1, _FINE_NSIDE // nside) * 2, nest=True).T
-    radius = np.radians((margin_arcsec + 2.0 * cell_radius_arcsec) / 3600.0)
-    return np.unique(
-        np.concatenate([healpy.query_disc(_FINE_NSIDE, point, radius, nest=True, inclusive=True) for point in edge])
-    )
+def _near_edge(nside: int, pixel: int, margin_arcsec: float) -> NDArray[np.bool_]:
+    """Return True for the fine pixels that the margin can reach: a cover of the edge of the pixel.
+
+    One entry more than there are pixels, False, stands last: index -1 is what lies on no pixel.
+    """
+    fine_radius_arcsec = np.degrees(healpy.max_pixrad(FINE_NSIDE)) * 3600.0
+    edge = healpy.boundaries(nside, pixel, step=max(1, FINE_NSIDE // nside) * 2, nest=True).T
+    radius = np.radians((margin_arcsec + 2.0 * fine_radius_arcsec) / 3600.0)
+    covered = np.zeros(12 * FINE_NSIDE**2 + 1, dtype=bool)
+    for point in edge:
+        covered[healpy.query_disc(FINE_NSIDE, point, radius, nest=True, inclusive=True)] = True
+    return covered
 
 
 def _distance_to_boundary(

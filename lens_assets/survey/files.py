@@ -1,19 +1,17 @@
 """Where the files of a survey are: one root, local or remote, laid out as the public release is.
 
-A remote root (s3://, https://) is listed with fsspec and each file is fetched into a scratch folder before it is
-read; a local root is read in place. Reading what is in the files belongs to `sweeps.py` and `coadds.py`.
+A local root is read in place; files of a remote root (s3://, https://) are copied first, see `downloads.py`. Reading
+what is in the files belongs to `sweeps.py`, `bricks.py` and `coadds.py`.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from upath import UPath
-
+from lens_assets.survey.downloads import Cache, describe, list_names, local_copy
 from lens_assets.survey.tiles import SweepTile, parse_sweep_name, tiles_of_pixel
 
 COADD_PRODUCTS = ("image", "invvar", "nexp", "psfsize")
@@ -25,25 +23,29 @@ class SurveyRootError(FileNotFoundError):
 
 @dataclass(frozen=True)
 class SurveyFiles:
-    """The folder layout of a survey release under one root; `scratch` receives copies of remote files."""
+    """The folder layout of a survey release under one root.
+
+    `scratch` receives copies of remote files while they are read, and `cache` keeps them for later, if given.
+    """
 
     root: str
     sweep_folder: str
     coadd_folder: str
     bricks_table: str
     scratch: Path | None = None
+    cache: Cache | None = None
 
     @property
     def is_local(self) -> bool:
         """Whether files can be opened in place."""
-        return isinstance(UPath(self.root), Path)
+        return "://" not in self.root
 
     def sweep_tiles(self) -> tuple[SweepTile, ...]:
         """Return every sweep tile of the release, sorted by name; other files are passed over."""
-        folder = UPath(self.root) / self.sweep_folder
+        folder = self._path(self.sweep_folder)
         try:
-            names = sorted({entry.name for entry in folder.iterdir()})
-        except (OSError, FileNotFoundError) as error:
+            names = sorted(entry.name for entry in Path(folder).iterdir()) if self.is_local else list_names(folder)
+        except OSError as error:
             raise SurveyRootError(
                 f"cannot list the sweep folder {folder}: {error}. Expected a folder of sweep-*.fits files: "
                 "check survey.root and survey.sweep_folder"
@@ -58,6 +60,24 @@ class SurveyFiles:
     def local_sweep(self, tile: SweepTile) -> Iterator[Path]:
         """Yield a local path of a sweep file; a copy of a remote file is removed afterwards."""
         with self._local(f"{self.sweep_folder}/{tile.name}") as path:
+            yield path
+
+    def sweep_identity(self, tile: SweepTile) -> str:
+        """Return a text that changes when a sweep file does, from what can be seen without opening it.
+
+        That is its size with the time of its last change, or with the tag its server gives. Raises OSError.
+        """
+        path = self._path(f"{self.sweep_folder}/{tile.name}")
+        if self.is_local:
+            status = Path(path).stat()
+            return f"{path} {status.st_size} {status.st_mtime_ns}"
+        file = describe(path)
+        return f"{path} {file.size} {file.tag}"
+
+    @contextmanager
+    def local_bricks_table(self) -> Iterator[Path]:
+        """Yield a local path of the release's table of bricks."""
+        with self._local(self.bricks_table) as path:
             yield path
 
     def brick_folder(self, brickname: str) -> str:
@@ -75,18 +95,16 @@ class SurveyFiles:
         with self._local(self.coadd_path(brickname, product, band)) as path:
             yield path
 
+    def _path(self, relative: str) -> str:
+        return f"{self.root.rstrip('/')}/{relative}"
+
     @contextmanager
     def _local(self, relative: str) -> Iterator[Path]:
-        source = UPath(self.root) / relative
+        path = self._path(relative)
         if self.is_local:
-            yield Path(str(source))
+            yield Path(path)
             return
         if self.scratch is None:
-            raise SurveyRootError(f"{source} is remote; reading it needs a scratch folder")
-        copy = self.scratch / relative.replace("/", "_")
-        try:
-            with source.open("rb") as incoming, copy.open("wb") as outgoing:
-                shutil.copyfileobj(incoming, outgoing, 1 << 24)
+            raise SurveyRootError(f"{path} is remote; reading it needs a scratch folder")
+        with local_copy(describe(path), self.scratch, self.cache) as copy:
             yield copy
-        finally:
-            copy.unlink(missing_ok=True)

@@ -1,12 +1,12 @@
 """Read sweep files: only the needed columns, a bounded number of rows at a time, older releases refused by name.
 
-FITS is big-endian and pads text; what leaves this module is native and stripped. A file that is cut, damaged or of
-another kind raises UnreadableFileError; which rows are usable and who owns them is decided in `ingest.py`.
+FITS is big-endian; what leaves this module is native. A file that is cut, damaged or of another kind raises
+UnreadableFileError; which rows are usable and who owns them is decided in `sources.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,23 +15,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lens_assets.survey.fits_files import UnreadableFileError, first_line, open_fits
-from lens_assets.survey.schemas import (
-    NEEDED_COLUMNS,
-    OPTIONAL_COLUMNS,
-    ROW_FILTER_COLUMN,
-    SWEEP_DTYPES,
-    missing_columns,
-)
+from lens_assets.survey.schemas import NEEDED_COLUMNS, ROW_FILTER_COLUMN, SWEEP_DTYPES, missing_columns
 
 _KINDS = {"i": "an integer", "f": "a floating-point number", "S": "text"}
+_TRUE = ord("T")
+"""How FITS writes a logical value that holds."""
+
+RowReader = Callable[[int, int], dict[str, NDArray]]
+"""From a range of rows to their columns by upper-case name."""
 
 
 @dataclass(frozen=True)
 class SweepChunk:
     """Consecutive rows of a sweep file: `columns` by lower-case name, native byte order, in the schema's types.
 
-    `row_index` is the zero-based row in the file; `primary` is False for rows that another brick owns.
-    Columns that the release does not have (the i band before DR10) are absent from `columns`.
+    Text columns are bytes of the schema's width, padded as the file pads them. `row_index` is the zero-based row in
+    the file; `primary` is False for rows that another brick owns. Columns that the release does not have (the i band
+    before DR10) are absent from `columns`.
     """
 
     row_index: NDArray[np.int64]
@@ -48,11 +48,11 @@ def read_sweep(path: Path, chunk_rows: int) -> Iterator[SweepChunk]:
         table = _catalog_extension(path, opened)
         names = {name.upper(): name for name in table.get_colnames()}
         _require_columns(path, names)
-        wanted = [name for name in (*NEEDED_COLUMNS, ROW_FILTER_COLUMN) if name in names]
+        wanted = {name: names[name] for name in (*NEEDED_COLUMNS, ROW_FILTER_COLUMN) if name in names}
         _require_types(path, table, [name for name in wanted if name in SWEEP_DTYPES], names)
+        read = _plain_reader(table, wanted) or _converting_reader(table, wanted)
         for start in range(0, table.get_nrows(), chunk_rows):
-            stop = min(start + chunk_rows, table.get_nrows())
-            yield _chunk(path, table, [names[name] for name in wanted], start, stop)
+            yield _chunk(path, read, start, min(start + chunk_rows, table.get_nrows()))
 
 
 def _catalog_extension(path: Path, opened: fitsio.FITS) -> fitsio.hdu.TableHDU:
@@ -88,26 +88,50 @@ def _require_types(path: Path, table: fitsio.hdu.TableHDU, wanted: list[str], na
             )
 
 
-def _chunk(path: Path, table: fitsio.hdu.TableHDU, names: list[str], start: int, stop: int) -> SweepChunk:
+def _plain_reader(table: fitsio.hdu.TableHDU, wanted: dict[str, str]) -> RowReader | None:
+    """Return a reader of rows as they lie in the file, or None where they have to be converted.
+
+    Rows of an uncompressed table without scaled or variable-length columns are a plain big-endian structure: numpy
+    takes them five times as fast as cfitsio, which goes over every column of every row.
+    """
+    header, layout = table.read_header(), table.get_rec_dtype()[0]
+    scaled = any(f"{key}{number}" in header for key in ("TZERO", "TSCAL") for number in range(1, len(layout) + 1))
+    compressed = bool(header.get("ZTABLE", False))
+    if scaled or compressed or layout.hasobject or layout.itemsize != int(header["NAXIS1"]):
+        return None
+    path, offset, stored = table.get_filename(), table.get_offsets()["data_start"], layout.newbyteorder(">")
+
+    def read(start: int, stop: int) -> dict[str, NDArray]:
+        rows = np.fromfile(path, stored, stop - start, offset=offset + start * stored.itemsize)
+        columns = {name: rows[held] for name, held in wanted.items()}
+        if ROW_FILTER_COLUMN in columns:
+            columns[ROW_FILTER_COLUMN] = columns[ROW_FILTER_COLUMN].view(np.uint8) == _TRUE
+        return columns
+
+    return read
+
+
+def _converting_reader(table: fitsio.hdu.TableHDU, wanted: dict[str, str]) -> RowReader:
+    def read(start: int, stop: int) -> dict[str, NDArray]:
+        rows = table[list(wanted.values())][start:stop]
+        return {name: rows[held] for name, held in wanted.items()}
+
+    return read
+
+
+def _chunk(path: Path, read: RowReader, start: int, stop: int) -> SweepChunk:
     try:
-        rows = table[start:stop]
+        columns = read(start, stop)
     except (OSError, ValueError, RuntimeError) as error:
         detail = f"rows {start} to {stop} cannot be read ({first_line(error)})"
         raise UnreadableFileError(path, "corrupt", detail) from error
-    columns = {name.lower(): _native(name.upper(), rows[name]) for name in names if name.upper() in SWEEP_DTYPES}
-    flag = next((name for name in names if name.upper() == ROW_FILTER_COLUMN), None)
-    primary = np.asarray(rows[flag], dtype=bool) if flag else np.ones(stop - start, dtype=bool)
-    return SweepChunk(np.arange(start, stop, dtype=np.int64), columns, primary)
+    held = len(columns["RA"])
+    if held != stop - start:
+        raise UnreadableFileError(path, "truncated", f"ends after row {start + held}; its headers promise more")
+    native = {name.lower(): _native(name, values) for name, values in columns.items() if name in SWEEP_DTYPES}
+    primary = np.asarray(columns.get(ROW_FILTER_COLUMN, np.ones(held)), dtype=bool)
+    return SweepChunk(np.arange(start, stop, dtype=np.int64), native, primary)
 
 
 def _native(name: str, values: NDArray) -> NDArray:
-    expected = np.dtype(SWEEP_DTYPES[name])
-    if expected.kind == "S":
-        text = values.astype("U") if values.dtype.kind == "S" else values
-        return np.strings.strip(text).astype(object)
-    return np.ascontiguousarray(values, dtype=expected.newbyteorder("="))
-
-
-def absent_optional_columns(chunk: SweepChunk) -> tuple[str, ...]:
-    """Return the lower-case names of optional columns that the file does not have."""
-    return tuple(sorted(name.lower() for name in OPTIONAL_COLUMNS if name.lower() not in chunk.columns))
+    return np.ascontiguousarray(values, dtype=np.dtype(SWEEP_DTYPES[name]).newbyteorder("="))

@@ -10,7 +10,7 @@ from lens_assets.campaign.campaign import load_campaign
 from lens_assets.checks.great_expectations import validate
 from lens_assets.checks.suites.survey import SUITES
 from lens_assets.sky import healpix
-from lens_assets.survey.ingest import SOURCE_SCHEMA
+from lens_assets.survey.sources import SOURCE_SCHEMA
 from lens_assets_tests.assets.lens_survey import EAST, PARTITION, survey_lake, tiny_rows
 from lens_assets_tests.support import run_asset
 

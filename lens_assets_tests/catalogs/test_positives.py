@@ -7,10 +7,9 @@ import pytest
 
 from lens_assets.catalogs.positives import cells_touched, match_positives, sources_near, usable_lenses
 from lens_assets.sky import healpix
-from lens_assets.survey.ingest import SOURCE_SCHEMA, Region, ingest_partition
-from lens_assets.survey.tiles import parse_sweep_name
+from lens_assets.survey.sources import SOURCE_SCHEMA, Region
 from lens_assets_tests.catalogs.settings import catalog_settings
-from lens_assets_tests.survey.sweep_files import sweep_rows, write_sweep
+from lens_assets_tests.survey.sweep_files import ingest, sweep_rows, write_sweep
 
 ARCSEC = 1 / 3600
 PIXEL = int(healpix.pixel_of(4, 2.0, -2.0)[0])
@@ -38,14 +37,7 @@ def survey(tmp_path):
     rows["TYPE"][3] = b"PSF"
     rows["NOBS_Z"][4] = 0
     write_sweep(tmp_path, NAME, rows)
-    from contextlib import nullcontext
-
-    table = ingest_partition(
-        [parse_sweep_name(NAME)], lambda tile: nullcontext(tmp_path / tile.name), Region(4, PIXEL, 60.0), 1000
-    ).sources
-    path = tmp_path / "part.parquet"
-    pq.write_table(table, path)
-    return str(path)
+    return str(ingest(tmp_path, [NAME], Region(4, PIXEL, 60.0)).path)
 
 
 @pytest.fixture

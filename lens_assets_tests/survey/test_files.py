@@ -6,7 +6,9 @@ import pytest
 
 from lens_assets.survey.coadds import read_stamps_from_brick
 from lens_assets.survey.files import SurveyFiles, SurveyRootError
-from lens_assets.survey.ingest import Region, ingest_partition
+from lens_assets.survey.ingest import ingest_partition
+from lens_assets.survey.sources import Region
+from lens_assets.survey.staging import Staging
 from lens_assets.survey.tiles import parse_sweep_name
 from lens_assets_tests.survey.sweep_files import sweep_rows, write_sweep
 
@@ -37,14 +39,19 @@ def remote(local, tmp_path):
     memory.rm("/survey", recursive=True)
 
 
+def ingested(files, region, scratch):
+    scratch.mkdir()
+    return ingest_partition(files.sweep_tiles(), files, region, 1000, Staging(scratch / "staging", "test"), scratch)
+
+
 def test_only_sweep_files_are_tiles(local, remote):
     assert local.sweep_tiles() == remote.sweep_tiles() == (parse_sweep_name(NAME),)
     assert local.is_local and not remote.is_local
 
 
-def test_a_remote_sweep_is_read_as_a_local_one_and_its_copy_removed(local, remote):
+def test_a_remote_sweep_is_read_as_a_local_one_and_its_copy_removed(local, remote, tmp_path):
     region = Region(4, 70, 60.0)
-    results = [ingest_partition(f.sweep_tiles(), f.local_sweep, region, 1000) for f in (local, remote)]
+    results = [ingested(files, region, tmp_path / str(files.is_local)) for files in (local, remote)]
     assert results[0].sources.equals(results[1].sources)
     assert results[0].accounts["rows_read"].tolist() == results[1].accounts["rows_read"].tolist() == [20]
     assert not list(remote.scratch.iterdir())
@@ -55,9 +62,12 @@ def test_a_remote_brick_that_is_not_there_is_a_status(remote):
     assert result.status.tolist() == ["missing_brick"]
 
 
-def test_a_tile_that_vanishes_is_quarantined(local):
+def test_a_tile_that_vanishes_is_quarantined(local, tmp_path):
     gone = parse_sweep_name("sweep-005m005-010p000.fits")
-    result = ingest_partition([gone], local.local_sweep, Region(4, 70, 60.0), 1000)
+    scratch = tmp_path / "work"
+    scratch.mkdir()
+    staging = Staging(scratch / "staging", "test")
+    result = ingest_partition([gone], local, Region(4, 70, 60.0), 1000, staging, scratch)
     assert result.accounts[["status", "reason"]].to_numpy().tolist() == [["quarantined", "missing"]]
 
 

@@ -1,7 +1,5 @@
 """From sweep files to a partition: every row accounted for, whichever order the files come in."""
 
-from contextlib import nullcontext
-
 import healpy
 import numpy as np
 import pandas as pd
@@ -10,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lens_assets.sky import healpix
-from lens_assets.survey.ingest import SOURCE_SCHEMA, Region, derived_columns, ingest_partition
-from lens_assets.survey.tiles import parse_sweep_name
+from lens_assets.survey.sources import SOURCE_SCHEMA, Region, derived_columns
+from lens_assets_tests.survey import sweep_files
 from lens_assets_tests.survey.reference import reference_file
 from lens_assets_tests.survey.sweep_files import sweep_rows, write_sweep
 
@@ -20,9 +18,8 @@ PIXEL = int(healpix.pixel_of(4, 4.9, -2.0)[0])
 REGION = Region(4, PIXEL, 60.0)
 
 
-def ingest(folder, names, region=REGION, chunk_rows=1000):
-    tiles = [parse_sweep_name(name) for name in names]
-    return ingest_partition(tiles, lambda tile: nullcontext(folder / tile.name), region, chunk_rows)
+def ingest(folder, names, region=REGION, chunk_rows=1000, **more):
+    return sweep_files.ingest(folder, names, region, chunk_rows, **more)
 
 
 @pytest.fixture
