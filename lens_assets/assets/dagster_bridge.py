@@ -5,7 +5,7 @@ https://docs.dagster.io/guides/build/assets/defining-assets
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -142,9 +142,14 @@ def _metadata(lake: Lake, record: Record) -> dict[str, Any]:
     if record.rows is not None:
         table = lake.arrow(asset, partition)
         metadata["dagster/row_count"] = record.rows
-        metadata["dagster/column_schema"] = _schema(table.schema, shown["columns"])
+        types = {field.name: str(field.type) for field in table.schema}
+        metadata["dagster/column_schema"] = _schema(types, shown["columns"])
         metadata["preview"] = _preview(table.slice(0, PREVIEW_ROWS).to_pandas())
         metadata["table"] = dg.MetadataValue.path(lake.table_path(asset, partition, TABLE_FILE))
+    elif shown.get("column_types"):
+        metadata["dagster/column_schema"] = _schema(shown["column_types"], shown["columns"])
+    if shown.get("column_lineage"):
+        metadata["dagster/column_lineage"] = _column_lineage(shown["column_lineage"])
     for name in shown["tables"]:
         metadata[name] = _preview(lake.table(asset, partition, name=f"{name}.parquet"), rows=40)
     for name in shown["figures"]:
@@ -155,12 +160,21 @@ def _metadata(lake: Lake, record: Record) -> dict[str, Any]:
     return metadata
 
 
-def _schema(schema: Any, descriptions: dict[str, str]) -> dg.TableSchema:
+def _schema(types: Mapping[str, str], descriptions: Mapping[str, str]) -> dg.TableSchema:
     return dg.TableSchema(
         columns=[
-            dg.TableColumn(name=field.name, type=str(field.type), description=descriptions.get(field.name))
-            for field in schema
+            dg.TableColumn(name=name, type=kind, description=descriptions.get(name)) for name, kind in types.items()
         ]
+    )
+
+
+def _column_lineage(reads: Mapping[str, Sequence[Sequence[str]]]) -> dg.TableColumnLineage:
+    """Return the columns each column is computed from, as the UI draws them; `reads` holds (asset, column) pairs."""
+    return dg.TableColumnLineage(
+        deps_by_column={
+            column: [dg.TableColumnDep(dg.AssetKey(asset.split("/")), name) for asset, name in pairs]
+            for column, pairs in reads.items()
+        }
     )
 
 

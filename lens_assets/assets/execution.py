@@ -233,6 +233,8 @@ def _store(
         files[f"{FIGURES_FOLDER}{name}.png"] = png(figure)
     presentation = {
         "columns": dict(product.columns),
+        "column_lineage": {column: list(pairs) for column, pairs in product.column_lineage.items()},
+        "column_types": dict(product.column_types),
         "markdown": product.markdown,
         "tables": sorted(product.tables),
         "figures": list(product.figures),

@@ -36,8 +36,9 @@ class Product:
     `table` is the asset's table, sorted by a stable key, or a Parquet file under `AssetRun.scratch` for a table larger
     than memory; `files` are further files (bytes, or paths under `AssetRun.scratch`, which are moved); `tables` are
     small side tables, stored as `<name>.parquet` and shown; `figures` are shown and stored but are in no digest;
-    `summary` holds scalars that are shown and plotted over
-    time; `columns` describes table columns with their units.
+    `summary` holds scalars that are shown and plotted over time; `columns` describes table columns with their units;
+    `column_lineage` says for a column which columns of which inputs it is computed from; `column_types` are the
+    columns of an asset that defines a table and stores none.
     """
 
     table: pd.DataFrame | pa.Table | Path | None = None
@@ -46,6 +47,8 @@ class Product:
     figures: Mapping[str, Figure] = field(default_factory=dict)
     summary: Mapping[str, int | float | str | bool] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
+    column_lineage: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
+    column_types: Mapping[str, str] = field(default_factory=dict)
     markdown: str = ""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lens_assets.assets.framework import AssetRun, Product, lens_asset
-from lens_assets.assets.sampling_sql import SQL_MODELS, asset_name
+from lens_assets.assets.sampling_sql import SQL_MODELS, asset_name, mart_lineage
 from lens_assets.sampling.models import Project, load_project
 
 __all__ = ["SQL_MODELS", "negative_pool", "parity_report", "split_cells", "stratified_sample"]
@@ -87,7 +87,7 @@ def split_cells(run: AssetRun) -> Product:
     ),
     settings=("negatives",),
     partitions="sky",
-    code_version="negative-pool-1",
+    code_version="negative-pool-2",
 )
 def negative_pool(run: AssetRun) -> Product:
     """Every source of a sky partition with each filter and confuser class as a flag, its pool, stratum and split.
@@ -123,6 +123,7 @@ def negative_pool(run: AssetRun) -> Product:
             "curated_contaminants": int(neighbourhood["contaminant_category"].notna().sum()),
         },
         columns=_descriptions(load_project(), "negative_pool"),
+        column_lineage=mart_lineage(load_project(), run.campaign, "negative_pool"),
     )
 
 
@@ -132,7 +133,7 @@ def negative_pool(run: AssetRun) -> Product:
     kinds={"duckdb", "parquet"},
     inputs=("negative_pool", *map(asset_name, _PARITY_MARTS)),
     settings=("negatives",),
-    code_version="parity-report-1",
+    code_version="parity-report-2",
 )
 def parity_report(run: AssetRun) -> Product:
     """What each filter removes, alone and in order; per-band failures; counts per stratum, pool and split.
@@ -165,6 +166,7 @@ def parity_report(run: AssetRun) -> Product:
             "warnings": len(report.warnings),
         },
         columns={**_descriptions(load_project(), "parity_cascade"), "enabled": "the campaign uses the filter"},
+        column_lineage=mart_lineage(load_project(), run.campaign, "parity_cascade"),
         markdown=report_markdown(report),
     )
 
@@ -175,7 +177,7 @@ def parity_report(run: AssetRun) -> Product:
     kinds={"duckdb", "parquet"},
     inputs=("negative_pool", "positives", "split_cells", *map(asset_name, _SAMPLE_MARTS)),
     settings=("sampling", "negatives"),
-    code_version="stratified-sample-1",
+    code_version="stratified-sample-2",
 )
 def stratified_sample(run: AssetRun) -> Product:
     """The sample of every design: its lenses, and the negatives with the smallest hash in each stratum and split.
@@ -215,6 +217,7 @@ def stratified_sample(run: AssetRun) -> Product:
             **{f"rows_{name}": int(count) for name, count in rows["design"].value_counts().items()},
         },
         columns=_descriptions(load_project(), "stratified_sample"),
+        column_lineage=mart_lineage(load_project(), run.campaign, "stratified_sample"),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lens_assets.assets.framework import AssetRun, Product, lens_asset
-from lens_assets.assets.sampling_sql import asset_name
+from lens_assets.assets.sampling_sql import asset_name, mart_lineage
 from lens_assets.campaign.stages.host_selection import VARIANTS
 from lens_assets.sampling.models import inherited_descriptions, load_project
 
@@ -17,7 +17,7 @@ _PARTITION_MODELS = ("lrg_sources", "lrg_cells", *(f"lrg_parent_{variant}" for v
     inputs=("sweep_sources", *map(asset_name, _PARTITION_MODELS)),
     settings=("host_selection",),
     partitions="sky",
-    code_version="lrg-sources-1",
+    code_version="lrg-sources-2",
 )
 def lrg_sources(run: AssetRun) -> Product:
     """Every source of a sky partition, flagged by each variant of the selection of luminous red galaxies.
@@ -34,6 +34,7 @@ def lrg_sources(run: AssetRun) -> Product:
         summary={"sources": tables["lrg_sources"].num_rows}
         | {f"lrg_{variant}": len(side[model]) for variant, model in PARENT_MODELS.items()},
         columns=inherited_descriptions(load_project(), "lrg_sources"),
+        column_lineage=mart_lineage(load_project(), run.campaign, "lrg_sources"),
     )
 
 
@@ -43,7 +44,7 @@ def lrg_sources(run: AssetRun) -> Product:
     kinds={"duckdb", "healpix", "parquet"},
     inputs=("lrg_sources", asset_name("int_lrg_cell_density"), asset_name("lrg_regions")),
     settings=("host_selection",),
-    code_version="lrg-regions-1",
+    code_version="lrg-regions-2",
 )
 def lrg_regions(run: AssetRun) -> Product:
     """Connected regions of the cells densest in luminous red galaxies, for each variant, ranked four ways.
@@ -79,4 +80,5 @@ def lrg_regions(run: AssetRun) -> Product:
         },
         columns=inherited_descriptions(load_project(), "lrg_regions")
         | {"ra": "mean direction of the region's cells [deg]", "dec": "mean direction of the region's cells [deg]"},
+        column_lineage=mart_lineage(load_project(), run.campaign, "lrg_regions"),
     )

@@ -51,7 +51,7 @@ def _definition(project: Project, model: Model) -> LensAsset:
         kinds={"sql", "duckdb"},
         inputs=[asset_name(name) for name in model.references if name in project.models],
         settings=sorted({stage for above in chain for stage in above.settings}),
-        code_version="sql-model-1",
+        code_version="sql-model-2",
     )(define)
 
 
@@ -65,7 +65,7 @@ def _definition_product(project: Project, model: Model, parameters: Mapping[str,
     from lens_assets.sampling.sql import column_types
 
     types = column_types(project, parameters, [model.name])
-    reads = column_lineage(project, parameters, model.name, types)
+    reads = by_asset(project, column_lineage(project, parameters, model.name, types))
     described = column_descriptions(project, types)[model.name]
     columns = types[model.name]
     table = pd.DataFrame(
@@ -73,30 +73,54 @@ def _definition_product(project: Project, model: Model, parameters: Mapping[str,
             "column": list(columns),
             "type": list(columns.values()),
             "reads": [", ".join(f"{name}.{column}" for name, column in reads[key]) for key in columns],
+            "description": [described[key] for key in columns],
         }
     )
     chain = "\n".join(project.models[name].compiled(parameters) for name in project.upstream([model.name]))
     compiled = model.compiled(parameters, pretty=True)
     documented = "\n".join(f"- `{column}`: {text}" for column, text in described.items())
+    tests = "\n".join(_tests_of(project, model)) or "none"
     return Product(
         tables={"columns": table},
         files={
             "model.sql": compiled.encode(),
             "spark.sql": model.compiled(parameters, "spark", pretty=True).encode(),
-            "column_lineage.json": json.dumps(_by_asset(project, reads), indent=1).encode(),
+            "column_lineage.json": json.dumps(reads, indent=1).encode(),
             "chain.sha256": hashlib.sha256(chain.encode()).hexdigest().encode(),
         },
         summary={"layer": model.layer, "columns": len(columns), "stored_as_table": model.materialised},
-        markdown=f"{model.description}\n\n{documented}\n\n```sql\n{compiled}\n```",
+        columns=described,
+        column_types=columns,
+        column_lineage=reads,
+        markdown=f"{model.description}\n\n{documented}\n\nTests:\n\n{tests}\n\n```sql\n{compiled}\n```",
     )
 
 
-def _by_asset(project: Project, reads: Mapping[str, list[tuple[str, str]]]) -> dict[str, list[list[str]]]:
-    """Return the lineage of columns with asset keys in place of model names; sources have the name of their asset."""
-    return {
-        column: [[asset_name(name) if name in project.models else name, read] for name, read in pairs]
-        for column, pairs in reads.items()
-    }
+def by_asset(project: Project, reads: Mapping[str, list[tuple[str, str]]]) -> dict[str, list[tuple[str, str]]]:
+    """Return the lineage of columns with asset keys in place of the names of models and sources."""
+    found = {}
+    for column, pairs in reads.items():
+        named: list[tuple[str, str]] = []
+        for name, read in pairs:
+            model = name in project.models
+            named += [(asset_name(name), read)] if model else list(project.sources[name].made_from(read))
+        found[column] = sorted(set(named))
+    return found
+
+
+def mart_lineage(project: Project, campaign: Campaign, model: str) -> dict[str, list[tuple[str, str]]]:
+    """Return the lineage of a stored mart: each of its columns is that of the model's definition."""
+    from lens_assets.sampling.sql import column_types
+
+    types = column_types(project, campaign_parameters(campaign), [model])
+    return {column: [(asset_name(model), column)] for column in types[model]}
+
+
+def _tests_of(project: Project, model: Model) -> list[str]:
+    """Return a line for each test beside a model and each singular test that reads it."""
+    beside = [f"- `{test.column}`: {test.kind} {test.to}{', '.join(test.values)}".rstrip() for test in model.tests]
+    singular = [test for test in project.tests.values() if model.name in test.references]
+    return [*beside, *(f"- `{test.path.name}`: {test.description}" for test in singular)]
 
 
 _PROJECT = load_project()

@@ -1,13 +1,15 @@
 """The SQL models of `dbt_like_sql/`: parsed once, ordered by what they reference, bound to typed parameters.
 
 A model is one file with one SELECT. Its header comment is its description; the YAML of the same name beside it
-documents the columns it introduces and states its tests. Tables made outside SQL are declared in `sources.yml`.
+documents the columns it introduces and states its tests. A file of `tests/` is a singular test: a SELECT over one or
+more models that must return no row. Tables made outside SQL are declared in `sources.yml`.
 Parameters are written `$name` and are bound as typed literals of the syntax tree, never as text, so that the same
 model compiles for DuckDB and, translated by SQLGlot, for Spark. Nothing is run here: see `sql.py`.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,7 +23,9 @@ from sqlglot import exp
 MODELS_FOLDER = Path(__file__).resolve().parents[2] / "dbt_like_sql"
 LAYERS = ("staging", "intermediate", "marts")
 DIALECT = "duckdb"
+TESTS_FOLDER = "tests"
 SOURCES_FILE = "sources.yml"
+EVERY_COLUMN = "*"
 
 Parameter = bool | int | float | str | None | tuple[int, ...] | tuple[str, ...]
 
@@ -32,11 +36,22 @@ class ModelError(ValueError):
 
 @dataclass(frozen=True)
 class Source:
-    """A table that SQL reads and something else makes: column -> (DuckDB type, description)."""
+    """A table that SQL reads and something else makes: column -> (DuckDB type, description).
+
+    `reads` names, for a table that is no asset itself, the (asset, column) pairs that each column is made from;
+    settings are assets too, settings/<stage>.
+    """
 
     name: str
     description: str
     columns: Mapping[str, tuple[str, str]]
+    reads: Mapping[str, tuple[tuple[str, str], ...]]
+
+    def made_from(self, column: str) -> tuple[tuple[str, str], ...]:
+        """Return the (asset, column) pairs a column comes from: those declared, else the asset of the same name."""
+        if not self.reads:
+            return ((self.name, column),)
+        return self.reads.get(column, self.reads.get(EVERY_COLUMN, ()))
 
 
 @dataclass(frozen=True)
@@ -79,11 +94,28 @@ class Model:
 
 
 @dataclass(frozen=True)
+class SingularTest:
+    """One file of `tests/`: a SELECT over models that returns the rows that should not be."""
+
+    name: str
+    path: Path
+    text: str
+    description: str
+    references: tuple[str, ...]
+    parameters: tuple[str, ...]
+
+    def compiled(self, parameters: Mapping[str, Parameter], dialect: str = DIALECT) -> str:
+        """Return the SQL with parameters bound, in the given dialect."""
+        return bind(_parse(self.path, self.text), parameters, self.path).sql(dialect=dialect, comments=False)
+
+
+@dataclass(frozen=True)
 class Project:
-    """All models, upstream first, and the sources they start from."""
+    """All models, upstream first, the sources they start from, and the singular tests."""
 
     models: Mapping[str, Model]
     sources: Mapping[str, Source]
+    tests: Mapping[str, SingularTest]
 
     def upstream(self, targets: Iterable[str], given: Iterable[str] = ()) -> list[str]:
         """Return the models that the targets need, themselves included, in the order to run them.
@@ -118,7 +150,14 @@ def load_project(folder: Path = MODELS_FOLDER) -> Project:
             raise ModelError(
                 f"{model.path}: reads {', '.join(unknown)}; expected a model of {folder} or a table of {SOURCES_FILE}"
             )
-    return Project({name: models[name] for name in _ordered(models)}, sources)
+    tests = {path.stem: _load_test(path) for path in sorted((folder / TESTS_FOLDER).glob("*.sql"))}
+    for test in tests.values():
+        if not set(test.references) & set(models) or set(test.references) - set(models) - set(sources):
+            raise ModelError(
+                f"{test.path}: reads {', '.join(test.references) or 'nothing'}; expected models of {folder}, at least "
+                f"one, and tables of {SOURCES_FILE}"
+            )
+    return Project({name: models[name] for name in _ordered(models)}, sources, tests)
 
 
 def bind(tree: exp.Expr, parameters: Mapping[str, Parameter], path: Path | str = "") -> exp.Expr:
@@ -210,31 +249,47 @@ def _parse(path: Path, text: str) -> exp.Expr:
     return trees[0]
 
 
-def _load_model(path: Path) -> Model:
-    text = path.read_text(encoding="utf-8")
-    header = []
-    for line in text.splitlines():
-        if not line.startswith("--"):
-            break
-        header.append(line.removeprefix("--").strip())
-    tree = _parse(path, text)
-    documented = path.with_suffix(".yml")
-    if not header or not documented.is_file():
-        raise ModelError(f"{path}: expected a header comment and its columns documented in {documented.name}")
-    content = yaml.safe_load(documented.read_text(encoding="utf-8"))
+def _header(text: str) -> str:
+    """Return the comment a file begins with, on one line."""
+    lines = itertools.takewhile(lambda line: line.startswith("--"), text.splitlines())
+    return " ".join(line.removeprefix("--").strip() for line in lines)
+
+
+def _reads(tree: exp.Expr) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the tables and the parameters that a query names, sorted."""
     aliases = {cte.alias for cte in tree.find_all(exp.CTE)}
     tables = {table.name for table in tree.find_all(exp.Table)} - aliases - {""}
-    parameters = {node.name for node in tree.find_all(exp.Placeholder)}
+    return tuple(sorted(tables)), tuple(sorted({node.name for node in tree.find_all(exp.Placeholder)}))
+
+
+def _load_test(path: Path) -> SingularTest:
+    text = path.read_text(encoding="utf-8")
+    description = _header(text)
+    if not description:
+        raise ModelError(f"{path}: expected a header comment that says what must hold")
+    references, parameters = _reads(_parse(path, text))
+    return SingularTest(path.stem, path, text, description, references, parameters)
+
+
+def _load_model(path: Path) -> Model:
+    text = path.read_text(encoding="utf-8")
+    description = _header(text)
+    tree = _parse(path, text)
+    documented = path.with_suffix(".yml")
+    if not description or not documented.is_file():
+        raise ModelError(f"{path}: expected a header comment and its columns documented in {documented.name}")
+    content = yaml.safe_load(documented.read_text(encoding="utf-8"))
+    references, parameters = _reads(tree)
     columns, tests = _column_docs(path, content.get("columns") or {})
     return Model(
         name=path.stem,
         layer=path.parent.name,
         path=path,
         text=text,
-        description=" ".join(header),
+        description=description,
         settings=tuple(content.get("settings") or ()),
-        references=tuple(sorted(tables)),
-        parameters=tuple(sorted(parameters)),
+        references=references,
+        parameters=parameters,
         materialised=content.get("materialized", "view") == "table",
         columns=columns,
         tests=tests,
@@ -272,9 +327,15 @@ def _load_sources(path: Path) -> dict[str, Source]:
             name,
             entry["description"],
             {column: (str(kind), str(text)) for column, (kind, text) in entry["columns"].items()},
+            {column: tuple(map(_asset_column, read)) for column, read in entry.get("reads", {}).items()},
         )
         for name, entry in content.items()
     }
+
+
+def _asset_column(text: str) -> tuple[str, str]:
+    asset, _, column = text.partition(".")
+    return asset, column
 
 
 def _ordered(models: Mapping[str, Model]) -> list[str]:

@@ -18,16 +18,19 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 from sqlglot import exp
 
-from lens_assets.sampling.models import ColumnTest, Model, ModelError, Parameter, Project, Source
+from lens_assets.sampling.models import ColumnTest, Model, ModelError, Parameter, Project, SingularTest, Source
 from lens_assets.sampling.sql import (
+    SHOWN_ROWS,
     Results,
     SourceData,
     declared_columns,
     failing_rows,
     refuse_failures,
+    refuse_rows,
     required_inputs,
     result_schema,
     schema_of,
+    singular_tests,
 )
 
 if TYPE_CHECKING:
@@ -60,8 +63,8 @@ def run_on_spark(
     """Run models on Spark over frames, Arrow tables or Parquet files, and write the targets under `folder`.
 
     The semantics are those of `sql.run`: sources are cast to their declared types, `sources` may hold models made
-    before, and tests beside targets and materialised models are run (ModelTestError). `folder` is a path or a URI
-    that the driver and all executors reach; it holds one folder a table and must not hold them before.
+    before, tests beside targets and materialised models are run, and singular tests (ModelTestError). `folder` is a
+    path or a URI that the driver and all executors reach; it holds one folder a table and must not hold them before.
     """
     session = spark.newSession()
     session.conf.set("spark.sql.ansi.enabled", "true")
@@ -79,6 +82,9 @@ def run_on_spark(
             results.row_counts[name] = _examine(session, project, name)
         if name in targets:
             results.folders[name] = f"{folder}/{name}"
+    made = set(results.row_counts)
+    for test in singular_tests(project, made, {*made, *project.inputs(targets, sources)}):
+        refuse_rows(test, _rows_returned(session, test, parameters))
     return results
 
 
@@ -149,6 +155,16 @@ def _examine(session: SparkSession, project: Project, model: str) -> int:
     failures = [f"{test}: {bad} rows fail" for test, bad in zip(tests, found[1:], strict=True) if bad]
     refuse_failures(project, model, failures)
     return int(found[0])
+
+
+def _rows_returned(session: SparkSession, test: SingularTest, parameters: Mapping[str, Parameter]) -> pd.DataFrame:
+    from pyspark.errors import PySparkException
+
+    try:
+        found = session.sql(test.compiled(parameters, DIALECT)).limit(SHOWN_ROWS + 1).collect()
+    except PySparkException as error:
+        raise ModelError(f"{test.path}, on Spark: {error}") from error
+    return pd.DataFrame([row.asDict() for row in found])
 
 
 def _can_run(session: SparkSession, test: ColumnTest) -> bool:

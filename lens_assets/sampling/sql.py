@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -21,9 +21,11 @@ from lens_assets.sampling.models import (
     ModelError,
     Parameter,
     Project,
+    SingularTest,
     Source,
 )
 
+SHOWN_ROWS = 5
 SourceData: TypeAlias = pd.DataFrame | pa.Table | Sequence[str]
 
 
@@ -52,7 +54,8 @@ def run(
     """Run models in DuckDB over frames, Arrow tables or Parquet files, and return the targets' tables.
 
     `sources` may hold models too, made before: then they are read and not run. Tests beside the targets and beside
-    materialised models are run too; ModelTestError names what they found.
+    materialised models are run too, and every singular test over tables made here; ModelTestError names what they
+    found.
     """
     config: dict[str, str | bool | int | float | list[str]] = {
         "threads": threads,
@@ -70,6 +73,9 @@ def run(
             if name in targets or project.models[name].materialised:
                 results.row_counts[name] = len(connection.table(name))
                 refuse_failures(project, name, failed_tests(connection, project, name))
+        made = set(results.row_counts)
+        for test in singular_tests(project, made, {*made, *project.inputs(targets, sources)}):
+            refuse_rows(test, _rows_returned(connection, test, parameters))
         results.tables = {name: connection.table(name).to_arrow_table() for name in targets}
         return results
 
@@ -82,6 +88,12 @@ def required_inputs(project: Project, targets: Sequence[str], given: Iterable[st
         if name not in there:
             raise ModelError(f"models {', '.join(targets)} read {name}, which was not given")
     return names
+
+
+def singular_tests(project: Project, made: Collection[str], there: Collection[str]) -> list[SingularTest]:
+    """Return the singular tests that read a table `made` just now and nothing but tables that are `there`."""
+    tests = project.tests.values()
+    return [test for test in tests if set(test.references) & set(made) and set(test.references) <= set(there)]
 
 
 def column_types(
@@ -164,6 +176,16 @@ def failing_rows(test: ColumnTest) -> exp.Select:
     return rows.where(exp.and_(exp.not_(column.is_(exp.null())), exp.not_(column.isin(query=present))))
 
 
+def refuse_rows(test: SingularTest, rows: pd.DataFrame) -> None:
+    """Raise ModelTestError with what a singular test returned, unless that is nothing."""
+    if len(rows):
+        more = f" and more than {SHOWN_ROWS} rows" if len(rows) > SHOWN_ROWS else ""
+        raise ModelTestError(
+            f"{test.path} returns rows where it must return none: {test.description}\n"
+            f"{rows.head(SHOWN_ROWS).to_string(index=False)}{more}"
+        )
+
+
 def refuse_failures(project: Project, model: str, failures: Sequence[str]) -> None:
     """Raise ModelTestError where a model breaks tests that stand beside it."""
     if failures:
@@ -187,6 +209,15 @@ def _over_empty_tables(
     for name in wanted:
         _create(connection, project.models[name], parameters, table=False)
     return wanted
+
+
+def _rows_returned(
+    connection: duckdb.DuckDBPyConnection, test: SingularTest, parameters: Mapping[str, Parameter]
+) -> pd.DataFrame:
+    try:
+        return connection.sql(test.compiled(parameters)).limit(SHOWN_ROWS + 1).to_df()
+    except duckdb.Error as error:
+        raise ModelError(f"{test.path}: {error}") from error
 
 
 def _exists(connection: duckdb.DuckDBPyConnection, table: str) -> bool:

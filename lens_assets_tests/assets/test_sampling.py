@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import pytest
 from lens_assets.assets.framework import Product
 from lens_assets.assets.sampling import SQL_MODELS, negative_pool, parity_report, split_cells, stratified_sample
 from lens_assets.campaign.campaign import Campaign, load_campaign
+from lens_assets.definitions import build_lineage
 from lens_assets_tests.sampling import synthetic
 from lens_assets_tests.support import run_asset
 
@@ -117,6 +119,7 @@ def test_report_follows_the_pool(campaign: Campaign, pool: pd.DataFrame) -> None
     keys = campaign.survey.sky_partitions
     whole = {keys[0]: pool, **dict.fromkeys(keys[1:], pool.iloc[:0])}
     product = run_asset(parity_report, campaign, {"negative_pool": whole})
+    assert product.column_lineage["rows_left"] == [("sql/parity_cascade", "rows_left")]
     assert product.summary["sources"] == len(pool)
     assert product.summary["candidates"] == pool["is_candidate"].sum()
     assert set(product.figures) == {"cascade", "confusers"}
@@ -153,6 +156,42 @@ def test_every_model_is_an_asset_that_knows_what_it_reads(campaign: Campaign) ->
     assert lineage["pass_mag_z"] == [["sql/stg_sweep_sources", "mag_z"]]
     staged = run_asset(by_name["sql/stg_sweep_sources"], campaign)
     assert json.loads(staged.files["column_lineage.json"])["ra"] == [["sweep_sources", "ra"]]  # type: ignore[arg-type]
+    assert "candidates_pass_every_filter.sql" in run_asset(by_name["sql/negative_pool"], campaign).markdown
+
+
+def test_lineage_of_columns_names_assets_that_exist(campaign: Campaign) -> None:
+    lineage = build_lineage(campaign)
+    known = {*lineage.assets, *(f"settings/{name}" for name in campaign.contents)}
+    for asset in SQL_MODELS:
+        reads = run_asset(asset, campaign).column_lineage
+        assert {name for pairs in reads.values() for name, _ in pairs} <= known, asset.name
+    staged = run_asset(next(item for item in SQL_MODELS if item.name == "sql/stg_sweep_sources"), campaign)
+    assert ("lens_catalog", "ra") in staged.column_lineage["exclusion_separation_arcsec"]
+    assert ("settings/negatives", "nobs_z_bins") in staged.column_lineage["nobs_z_bin"]
+
+
+def test_the_ui_shows_where_each_column_comes_from(campaign: Campaign, tmp_path: Path) -> None:
+    import dagster as dg
+
+    from lens_assets.assets.dagster_bridge import asset_definition
+    from lens_assets.resources.lake import LakeResource
+    from lens_assets.resources.tracking import TrackingResource
+
+    lineage = build_lineage(campaign)
+    chain = [lineage.assets[f"sql/{name}"] for name in ("stg_sweep_sources", "int_negative_filters")]
+    result = dg.materialize(
+        [asset_definition(lineage, asset, lambda: lineage, None) for asset in chain],
+        resources={"lake": LakeResource(root=str(tmp_path)), "tracking": TrackingResource(enabled=False)},
+    )
+    [shown] = result.asset_materializations_for_node("sql__int_negative_filters")
+    columns = shown.metadata["dagster/column_lineage"].value
+    assert isinstance(columns, dg.TableColumnLineage)
+    [dep] = columns.deps_by_column["pass_mag_z"]
+    assert (dep.asset_key, dep.column_name) == (dg.AssetKey(["sql", "stg_sweep_sources"]), "mag_z")
+    schema = shown.metadata["dagster/column_schema"].value
+    assert isinstance(schema, dg.TableSchema)
+    assert {column.name for column in schema.columns} == set(columns.deps_by_column)
+    assert all(column.description for column in schema.columns)
 
 
 def test_a_definition_changes_with_a_threshold_upstream(campaign: Campaign) -> None:
