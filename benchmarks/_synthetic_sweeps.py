@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lens_assets.sky import healpix
-from lens_assets.survey.ingest import SOURCE_SCHEMA, derived_columns, galaxy_ids
+from lens_assets.survey.sources import SOURCE_SCHEMA, derived_columns, galaxy_ids
 
 PARTITION_NSIDE = 4
 MARGIN_ARCSEC = 60.0
@@ -115,7 +115,10 @@ def _columns(ra: np.ndarray, dec: np.ndarray, pixel: int, stream: np.random.Gene
             "type": np.asarray(_NAMES)[kind],
             **{f"flux_{band}": flux[band].astype(np.float32) for band in ("g", "r", "i", "z", "w1")},
             **{f"flux_ivar_{band}": stream.uniform(50, 500, count).astype(np.float32) for band in "grz"},
-            **{f"mw_transmission_{band}": stream.uniform(0.7, 1.0, count).astype(np.float32) for band in "grz"},
+            **{
+                f"mw_transmission_{band}": stream.uniform(0.7, 1.0, count).astype(np.float32)
+                for band in ("g", "r", "z", "w1")
+            },
             **{f"nobs_{band}": stream.integers(1, 14, count).astype(np.int16) for band in "grz"},
             **{f"psfsize_{band}": stream.uniform(0.9, 2.0, count).astype(np.float32) for band in "grz"},
             **{f"psfdepth_{band}": stream.uniform(100, 900, count).astype(np.float32) for band in "grz"},
@@ -131,7 +134,7 @@ def _columns(ra: np.ndarray, dec: np.ndarray, pixel: int, stream: np.random.Gene
             "ref_cat": "",
         }
     )
-    frame["galaxy_id"] = galaxy_ids(frame["release"], frame["brickid"], frame["objid"])
+    frame["galaxy_id"] = galaxy_ids(frame["release"], frame["brickid"], frame["objid"]).to_pandas()
     frame = frame.assign(**derived_columns(frame))
     frame["healpix_128"] = healpix.pixel_of(healpix.CELL_NSIDE, ra, dec)
     frame["healpix_64"] = healpix.coarser(frame["healpix_128"], healpix.CELL_NSIDE, healpix.COARSE_NSIDE)

@@ -201,8 +201,7 @@ def _batch(
     held = {name: values[chosen] for name, values in chunk.columns.items()}
     count, cells = int(chosen.sum()), pixel[chosen]
     columns: dict[str, pa.Array] = {name: _text(held.pop(name)) for name in _TEXT_COLUMNS}
-    identity = [pc.cast(pa.array(held[name]), pa.string()) for name in ("release", "brickid", "objid")]
-    columns["galaxy_id"] = pc.binary_join_element_wise(*identity, "_")
+    columns["galaxy_id"] = galaxy_ids(held["release"], held["brickid"], held["objid"])
     held |= derived_columns(held, region.extinction_corrected)
     for nside in (healpix.COARSE_NSIDE, healpix.CELL_NSIDE):
         held[f"healpix_{nside}"] = healpix.coarser(cells, healpix.FINE_NSIDE, nside)
@@ -214,6 +213,12 @@ def _batch(
     columns |= {name: pa.array(values, from_pandas=True) for name, values in held.items()}
     arrays = [columns.get(field.name, pa.nulls(count, field.type)) for field in TILE_SCHEMA]
     return pa.RecordBatch.from_arrays(arrays, schema=TILE_SCHEMA)
+
+
+def galaxy_ids(release: ArrayLike, brickid: ArrayLike, objid: ArrayLike) -> pa.StringArray:
+    """Return the identity of Tractor sources, `{release}_{brickid}_{objid}`; a brick reduced again has new ones."""
+    numbers = [pc.cast(pa.array(np.asarray(values)), pa.string()) for values in (release, brickid, objid)]
+    return pc.binary_join_element_wise(*numbers, "_")
 
 
 def _text(values: NDArray[np.bytes_]) -> pa.Array:
