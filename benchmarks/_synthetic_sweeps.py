@@ -27,7 +27,8 @@ LENSES = 32_838
 POSITIVES = 4_788
 """Systems of the survey that match a source; as many a row are made here."""
 
-_FIRST_PIXEL = 64
+_DECLINATIONS_DEG = (-3.0, 17.0)
+"""Centres of the partitions used: pixels wholly inside the footprint of the recipe."""
 _GRID = 2**22
 _NAMES = ("PSF", "REX", "EXP", "DEV", "SER")
 _SHARES = (0.42, 0.22, 0.14, 0.11, 0.11)
@@ -59,7 +60,7 @@ class Sky:
 def make_sky(folder: Path, rows: int) -> Sky:
     """Write a sky of about `rows` rows, or return it where it is there already."""
     per_partition = min(rows, SURVEY_ROWS // SURVEY_PARTITIONS)
-    pixels = [_FIRST_PIXEL + number for number in range(max(1, round(rows / per_partition)))]
+    pixels = _pixels(max(1, round(rows / per_partition)))
     sky = Sky(folder, tuple(healpix.partition_key(PARTITION_NSIDE, pixel) for pixel in pixels))
     if sky.table("positives").exists():
         return sky
@@ -72,6 +73,15 @@ def make_sky(folder: Path, rows: int) -> Sky:
         (folder / f"own-{key}.parquet").unlink()
     _write_side_tables(sky)
     return sky
+
+
+def _pixels(count: int) -> list[int]:
+    every = np.arange(12 * PARTITION_NSIDE**2)
+    _, dec = healpix.pixel_centres(PARTITION_NSIDE, every)
+    inside = every[(dec > _DECLINATIONS_DEG[0]) & (dec < _DECLINATIONS_DEG[1])]
+    if count > len(inside):
+        raise ValueError(f"{count} partitions wanted; {len(inside)} lie inside the footprint")
+    return inside[:count].tolist()
 
 
 def _own_rows(pixel: int, count: int) -> pd.DataFrame:

@@ -1,6 +1,25 @@
 -- Every filter as a flag of its own, null values failing, and the first filter in order that a row fails. The first
 -- eight are the published recipe; the rest are extensions that pass every row while their limit is null.
-with flags as (
+with repeated as (
+    select galaxy_id
+    from sweep_sources
+    where not in_margin
+    group by galaxy_id
+    having count(*) > 1
+),
+
+-- Only rows whose galaxy_id is repeated are ranked: in a sky partition there are few or none.
+ranked as (
+    select
+        s.galaxy_id,
+        s.sweep_file,
+        s.row_index,
+        row_number() over (partition by s.galaxy_id order by s.sweep_file, s.row_index) as place
+    from stg_sweep_sources as s
+    inner join repeated as r on s.galaxy_id = r.galaxy_id
+),
+
+flags as (
     select
         s.*,
         coalesce(s.ra >= 0 and s.ra <= 360 and s.dec >= -90 and s.dec <= 90, false) as pass_coordinates,
@@ -12,7 +31,7 @@ with flags as (
         coalesce(s.nobs_z >= $nobs_min, false) as pass_nobs_z,
         coalesce(s.mag_z < $mag_z_max, false) as pass_mag_z,
         coalesce(s.exclusion_separation_arcsec > $exclusion_radius_arcsec, true) as pass_exclusion,
-        row_number() over (partition by s.galaxy_id order by s.sweep_file, s.row_index) = 1 as pass_unique,
+        coalesce(r.place, 1) = 1 as pass_unique,
         ($ebv_max is null or coalesce(s.ebv < $ebv_max, false)) as pass_ebv,
         -- b from the ICRS position of the Galactic pole, (192.85948, 27.12825) deg: Hipparcos Catalogue, vol. 1, 1.5.3
         (
@@ -29,6 +48,7 @@ with flags as (
         ($psfdepth_r_min_mag is null or coalesce(s.psfdepth_r_mag >= $psfdepth_r_min_mag, false)) as pass_psfdepth,
         coalesce((s.maskbits & $strict_mask) = 0, false) as pass_strict_maskbits
     from stg_sweep_sources as s
+    left join ranked as r on s.galaxy_id = r.galaxy_id and s.sweep_file = r.sweep_file and s.row_index = r.row_index
 )
 
 select

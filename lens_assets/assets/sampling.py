@@ -99,17 +99,16 @@ def negative_pool(run: AssetRun) -> Product:
     import pandas as pd
 
     from lens_assets.sampling.neighbourhood import source_neighbourhood
-    from lens_assets.sampling.pool import build_negative_pool
+    from lens_assets.sampling.pool import SWEEP_COLUMNS, build_negative_pool
 
     settings = run.campaign.negatives
-    sources = run.table("sweep_sources", columns=["galaxy_id", "ra", "dec", "mag_z"])
+    sources = run.arrow("sweep_sources", columns=SWEEP_COLUMNS)
+    positions = sources.select(["galaxy_id", "ra", "dec", "mag_z"]).to_pandas()
     lenses = [run.table(name, columns=["ra", "dec"]) for name in ("lens_catalog", "spectroscopic_catalog")]
     neighbourhood = source_neighbourhood(
-        sources, pd.concat(lenses, ignore_index=True), run.table("contaminant_catalog"), settings
+        positions, pd.concat(lenses, ignore_index=True), run.table("contaminant_catalog"), settings
     )
-    results = build_negative_pool(
-        run.arrow("sweep_sources"), neighbourhood, run.table("split_cells"), settings, run.scratch
-    )
+    results = build_negative_pool(sources, neighbourhood, run.table("split_cells"), settings, run.scratch)
     table = results.tables["negative_pool"]
     pools = pd.Series(table["pool"].to_pylist(), dtype=object).value_counts()
     return Product(

@@ -90,7 +90,8 @@ class Model:
 
     def compiled(self, parameters: Mapping[str, Parameter], dialect: str = DIALECT, *, pretty: bool = False) -> str:
         """Return the SQL with parameters bound, in the given dialect."""
-        return bind(self.tree(), parameters, self.path).sql(dialect=dialect, pretty=pretty, comments=False)
+        given = tuple((name, parameters[name]) for name in self.parameters if name in parameters)
+        return _compiled(self.path, self.text, given, dialect, pretty)
 
 
 @dataclass(frozen=True)
@@ -247,6 +248,12 @@ def _parse(path: Path, text: str) -> exp.Expr:
     if len(trees) != 1 or not isinstance(trees[0], exp.Query):
         raise ModelError(f"{path}: expected one SELECT")
     return trees[0]
+
+
+@lru_cache(maxsize=1024)
+def _compiled(path: Path, text: str, given: tuple[tuple[str, Parameter], ...], dialect: str, pretty: bool) -> str:
+    """Bind and write a model once, however many partitions it is run for."""
+    return bind(_parse(path, text), dict(given), path).sql(dialect=dialect, pretty=pretty, comments=False)
 
 
 def _header(text: str) -> str:

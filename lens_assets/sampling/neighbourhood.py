@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from lens_assets.campaign.stages.negatives import MergerSettings, NegativesSettings
-from lens_assets.sky.matching import nearest_within, pairs_within
+from lens_assets.sky.matching import close_pairs, may_be_near, nearest_separation, nearest_within
 
 NEIGHBOURHOOD_COLUMNS = (
     "galaxy_id", "exclusion_separation_arcsec", "similar_neighbours", "contaminant_category",
@@ -25,27 +25,32 @@ def nearest_separation_arcsec(
 
     Shape (N,). Positions or entries without finite coordinates match nothing.
     """
-    _, separation = _nearest(ra_deg, dec_deg, catalog_ra, catalog_dec, radius_arcsec)
+    ra, dec = np.asarray(ra_deg, float), np.asarray(dec_deg, float)
+    separation = np.full(len(ra), np.nan)
+    reached = _reached(ra, dec, catalog_ra, catalog_dec, radius_arcsec)
+    there = _finite(catalog_ra, catalog_dec)
+    entries = np.asarray(catalog_ra, float)[there], np.asarray(catalog_dec, float)[there]
+    separation[reached] = nearest_separation(ra[reached], dec[reached], *entries, radius_arcsec)
     return separation
 
 
 def similar_neighbours(sources: pd.DataFrame, settings: MergerSettings) -> NDArray[np.int64]:
     """Return for each source how many others of similar z magnitude lie within the merger distances, shape (N,).
 
-    Two rows of one galaxy_id are not neighbours. `sources` needs galaxy_id, ra, dec, mag_z and must hold the margin.
+    Rows of one galaxy_id are one source, counted in its first row that has a neighbour. `sources` needs galaxy_id,
+    ra, dec, mag_z and must hold the margin.
     """
     counts = np.zeros(len(sources), dtype=np.int64)
     mag = sources["mag_z"].to_numpy(float)
     usable = np.flatnonzero(_finite(sources["ra"], sources["dec"]) & np.isfinite(mag))
-    if len(usable) < 2:
-        return counts
-    names = sources["galaxy_id"].to_numpy()
-    usable = usable[np.unique(names[usable].astype(str), return_index=True)[1]]
     ra, dec = sources["ra"].to_numpy(float)[usable], sources["dec"].to_numpy(float)[usable]
-    first, second, separation = pairs_within(ra, dec, ra, dec, settings.separation_max_arcsec)
-    similar = (first != second) & (separation >= settings.separation_min_arcsec)
-    similar &= np.abs(mag[usable[first]] - mag[usable[second]]) <= settings.delta_mag_z_max
-    np.add.at(counts, usable[first[similar]], 1)
+    one, two, separation = close_pairs(ra, dec, settings.separation_max_arcsec)
+    one, two = usable[one], usable[two]
+    rows = np.unique(np.concatenate([one, two]))
+    repeated = rows[sources["galaxy_id"].iloc[rows].duplicated().to_numpy()]
+    similar = (separation >= settings.separation_min_arcsec) & (np.abs(mag[one] - mag[two]) <= settings.delta_mag_z_max)
+    similar &= ~np.isin(one, repeated) & ~np.isin(two, repeated)
+    np.add.at(counts, np.concatenate([one[similar], two[similar]]), 1)
     return counts
 
 
@@ -57,45 +62,72 @@ def contaminant_categories(sources: pd.DataFrame, contaminants: pd.DataFrame, ra
     if not len(contaminants) or not len(sources):
         return {}
     claims = contaminants.sort_values("contaminant_id")
-    names = sources["galaxy_id"].to_numpy()
-    index, _ = _nearest(claims["ra"], claims["dec"], sources["ra"], sources["dec"], radius_arcsec)
+    ra, dec = sources["ra"].to_numpy(float), sources["dec"].to_numpy(float)
+    reached = _reached(ra, dec, claims["ra"], claims["dec"], radius_arcsec)
+    index, _ = _nearest(claims["ra"], claims["dec"], ra[reached], dec[reached], radius_arcsec)
+    nearest = sources["galaxy_id"].iloc[reached].to_numpy(object)
+    ids = [given for given in claims["galaxy_id"] if isinstance(given, str) and given]
+    known = set(sources.loc[sources["galaxy_id"].isin(ids), "galaxy_id"]) if ids else set()
     found: dict[str, str] = {}
-    known = set(names.tolist())
     for position, given, category in zip(index, claims["galaxy_id"], claims["category"], strict=True):
-        by_id = given if isinstance(given, str) and given else None
-        name = by_id if by_id is not None else (names[position] if position >= 0 else None)
-        if name is not None and name in known:
+        if isinstance(given, str) and given:
+            name = given if given in known else None
+        else:
+            name = nearest[position] if position >= 0 else None
+        if name is not None:
             found.setdefault(str(name), str(category))
     return found
 
 
 def source_neighbourhood(
-    sources: pd.DataFrame, lenses: pd.DataFrame, contaminants: pd.DataFrame, settings: NegativesSettings
+    sources: pd.DataFrame,
+    lenses: pd.DataFrame,
+    contaminants: pd.DataFrame,
+    settings: NegativesSettings,
+    wanted: NDArray[np.bool_] | None = None,
 ) -> pd.DataFrame:
     """Return the sources about which there is something to say: see NEIGHBOURHOOD_COLUMNS; one row a galaxy_id.
 
     `sources` are the sources of a partition with its margin; `lenses` (ra, dec) are every system to keep away from.
+    Only `wanted` rows are spoken of, default all; the others are still neighbours.
     """
-    separation = nearest_separation_arcsec(
-        sources["ra"], sources["dec"], lenses["ra"], lenses["dec"], settings.filters.exclusion_radius_arcsec
+    asked = np.ones(len(sources), dtype=bool) if wanted is None else wanted
+    separation = np.full(len(sources), np.nan)
+    separation[asked] = nearest_separation_arcsec(
+        sources["ra"][asked],
+        sources["dec"][asked],
+        lenses["ra"],
+        lenses["dec"],
+        settings.filters.exclusion_radius_arcsec,
     )
     neighbours = similar_neighbours(sources, settings.confusers.merger)
     categories = contaminant_categories(sources, contaminants, settings.contaminant_match_radius_arcsec)
+    curated = sources["galaxy_id"].isin(list(categories)).to_numpy() if categories else np.zeros(len(sources), bool)
+    said = asked & (np.isfinite(separation) | (neighbours > 0) | curated)
+    names = sources["galaxy_id"][said]
     table = pd.DataFrame(
         {
-            "galaxy_id": sources["galaxy_id"].to_numpy(),
-            "exclusion_separation_arcsec": separation,
-            "similar_neighbours": neighbours,
-            "contaminant_category": sources["galaxy_id"].map(categories).to_numpy(object),
+            "galaxy_id": names.to_numpy(),
+            "exclusion_separation_arcsec": separation[said],
+            "similar_neighbours": neighbours[said],
+            "contaminant_category": names.map(categories).to_numpy(object),
         }
     )
-    said = np.isfinite(separation) | (neighbours > 0) | table["contaminant_category"].notna()
-    table = table[said].sort_values(["galaxy_id", "exclusion_separation_arcsec"], na_position="last")
+    table = table.sort_values(["galaxy_id", "exclusion_separation_arcsec"], na_position="last")
     return table.drop_duplicates("galaxy_id").reset_index(drop=True)
 
 
 def _finite(ra: ArrayLike, dec: ArrayLike) -> NDArray[np.bool_]:
     return np.isfinite(np.asarray(ra, float)) & np.isfinite(np.asarray(dec, float))
+
+
+def _reached(
+    ra: FloatArray, dec: FloatArray, catalog_ra: ArrayLike, catalog_dec: ArrayLike, radius_arcsec: float
+) -> NDArray[np.int64]:
+    """Return the rows that may lie within the radius of a catalog entry: few, before any separation is computed."""
+    here, there = np.flatnonzero(_finite(ra, dec)), _finite(catalog_ra, catalog_dec)
+    entries = np.asarray(catalog_ra, float)[there], np.asarray(catalog_dec, float)[there]
+    return here[may_be_near(ra[here], dec[here], *entries, radius_arcsec)]
 
 
 def _nearest(

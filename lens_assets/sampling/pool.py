@@ -29,6 +29,8 @@ CONFUSER_CLASSES = (
     "merger_neighbour_proxy", "spiral_proxy", "pointy_core_proxy", "bright_star_artefact",
 )  # fmt: skip
 PUBLISHED_CLASSES = CONFUSER_CLASSES[:4]
+SWEEP_COLUMNS = tuple(load_project().sources["sweep_sources"].columns)
+"""The columns of `sweep_sources` that the models read."""
 LARGEST_COUNT = 32767
 """Upper end of an open bin of exposure counts: the largest NOBS a sweep can hold (int16)."""
 

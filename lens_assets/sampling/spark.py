@@ -25,6 +25,7 @@ from lens_assets.sampling.sql import (
     SourceData,
     declared_columns,
     failing_rows,
+    filesystem,
     refuse_failures,
     refuse_rows,
     required_inputs,
@@ -46,6 +47,12 @@ class SparkResults:
     folders: dict[str, str]
     schemas: dict[str, pa.Schema]
     row_counts: dict[str, int] = field(default_factory=dict)
+
+    def files(self, name: str) -> list[str]:
+        """Return the Parquet files of a target, as another run takes them."""
+        files, path = filesystem(self.folders[name])
+        found = files.get_file_info(pafs.FileSelector(path))
+        return sorted(f"{self.folders[name]}/{info.base_name}" for info in found if info.extension == "parquet")
 
     def table(self, name: str) -> pa.Table:
         """Read the table of a target into this process, in the types that DuckDB gives it."""
@@ -103,7 +110,7 @@ def run_and_collect(
 
 def read_folder(folder: str) -> pa.Table:
     """Read a folder of Parquet files that Spark wrote; ModelError where a write did not finish."""
-    files, path = pafs.FileSystem.from_uri(folder) if "://" in folder else (pafs.LocalFileSystem(), folder)
+    files, path = filesystem(folder)
     if not finished(folder):
         raise ModelError(f"{folder}: Spark has not finished writing it (no _SUCCESS in it); run the job again")
     return pads.dataset(path, filesystem=files, format="parquet").to_table()
@@ -111,7 +118,7 @@ def read_folder(folder: str) -> pa.Table:
 
 def finished(folder: str) -> bool:
     """Say whether Spark committed a write to a folder: it puts `_SUCCESS` there last."""
-    files, path = pafs.FileSystem.from_uri(folder) if "://" in folder else (pafs.LocalFileSystem(), folder)
+    files, path = filesystem(folder)
     return bool(files.get_file_info(f"{path}/_SUCCESS").type == pafs.FileType.File)
 
 
@@ -120,7 +127,7 @@ def _read(session: SparkSession, data: SourceData, path: str) -> DataFrame:
         data = pa.Table.from_pandas(data, preserve_index=False)
     if not isinstance(data, pa.Table):
         return session.read.parquet(*data)
-    files, inside = pafs.FileSystem.from_uri(path) if "://" in path else (pafs.LocalFileSystem(), path)
+    files, inside = filesystem(path)
     files.create_dir(inside, recursive=True)
     pq.write_table(data.replace_schema_metadata(None), f"{inside}/table.parquet", filesystem=files)
     return session.read.parquet(path)
@@ -128,8 +135,7 @@ def _read(session: SparkSession, data: SourceData, path: str) -> DataFrame:
 
 def _declare(session: SparkSession, name: str, source: Source | None, frame: DataFrame) -> None:
     if source is not None:
-        columns = declared_columns(source, frame.columns)
-        frame = frame.selectExpr(*(column.sql(DIALECT) for column in columns))
+        frame = frame.selectExpr(*declared_columns(source, frame.columns, DIALECT))
     frame.createOrReplaceTempView(name)
 
 

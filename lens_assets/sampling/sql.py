@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
 
 import duckdb
 import pandas as pd
 import pyarrow as pa
-import pyarrow.dataset as pads
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
 from sqlglot import exp
 
 from lens_assets.sampling.models import (
@@ -39,6 +41,13 @@ class Results:
 
     tables: dict[str, pa.Table]
     row_counts: dict[str, int] = field(default_factory=dict)
+
+
+Runner: TypeAlias = Callable[
+    [Project, Sequence[str], Mapping[str, SourceData], Mapping[str, Parameter]],
+    Results,
+]
+"""An engine: project, targets, sources and parameters to results."""
 
 
 def run(
@@ -121,7 +130,15 @@ def schema_of(data: SourceData) -> pa.Schema:
     """Return the Arrow schema of what a run is given."""
     if isinstance(data, pd.DataFrame):
         return pa.Schema.from_pandas(data, preserve_index=False)
-    return data.schema if isinstance(data, pa.Table) else pads.dataset(list(data)).schema
+    if isinstance(data, pa.Table):
+        return data.schema
+    files, path = filesystem(data[0])
+    return pq.read_schema(path, filesystem=files)
+
+
+def filesystem(path: str) -> tuple[pafs.FileSystem, str]:
+    """Return the file system of a path or URI (`s3://bucket/key`) and the path in it."""
+    return pafs.FileSystem.from_uri(path) if "://" in path else (pafs.LocalFileSystem(), path)
 
 
 def empty_source(source: Source) -> pa.Table:
@@ -134,17 +151,23 @@ def empty_source(source: Source) -> pa.Table:
         return connection.sql(exp.select(*columns).limit(0).sql(DIALECT)).to_arrow_table()
 
 
-def declared_columns(source: Source, present: Sequence[str]) -> list[exp.Expr]:
-    """Return the columns of a source, each cast to its declared type; ModelError names those not `present`."""
+def declared_columns(source: Source, present: Sequence[str], dialect: str = DIALECT) -> tuple[str, ...]:
+    """Return the columns of a source as SQL, each cast to its declared type; ModelError names those not `present`."""
     missing = [column for column in source.columns if column not in present]
     if missing:
         raise ModelError(
             f"table {source.name} lacks the columns {', '.join(missing)}; {SOURCES_FILE} says what they are"
         )
-    return [
+    return _cast_columns(tuple((column, kind) for column, (kind, _) in source.columns.items()), dialect)
+
+
+@lru_cache(maxsize=64)
+def _cast_columns(columns: tuple[tuple[str, str], ...], dialect: str) -> tuple[str, ...]:
+    casts = (
         exp.alias_(exp.cast(exp.column(column, quoted=True), kind, dialect=DIALECT), column, quoted=True)
-        for column, (kind, _) in source.columns.items()
-    ]
+        for column, kind in columns
+    )
+    return tuple(cast.sql(dialect) for cast in casts)
 
 
 def failed_tests(connection: duckdb.DuckDBPyConnection, project: Project, model: str) -> list[str]:
@@ -235,8 +258,7 @@ def _register(connection: duckdb.DuckDBPyConnection, name: str, source: Source |
     if source is None:
         relation.create_view(name)
         return
-    columns = declared_columns(source, relation.columns)
-    relation.project(", ".join(column.sql(DIALECT) for column in columns)).create_view(name)
+    relation.project(", ".join(declared_columns(source, relation.columns))).create_view(name)
 
 
 def _create(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from lens_assets.campaign.stages.negatives import CountBin
 from lens_assets.campaign.stages.sampling import RandomDesign, SamplingSettings, StratifiedDesign
 from lens_assets.sampling.models import Parameter, load_project
 from lens_assets.sampling.pool import count_bins_table
-from lens_assets.sampling.sql import SourceData, run
+from lens_assets.sampling.sql import Runner, SourceData, run
 
 SAMPLE_COLUMNS = (
     "design", "galaxy_id", "label", "tier", "pool", "confuser_category", "split", "healpix_128", "sky_partition",
@@ -22,6 +23,9 @@ SAMPLE_COLUMNS = (
     "mag_g", "mag_r", "mag_z", "psfsize_g", "psfsize_r", "psfsize_z", "psfdepth_g", "psfdepth_r", "psfdepth_z",
     "galdepth_g", "galdepth_r", "galdepth_z", "ebv", "maskbits", "shape_r", "shape_e1", "shape_e2", "sersic",
 )  # fmt: skip
+
+DESIGN_MODELS = ("stratified_sample", "sample_strata", "int_confuser_quotas")
+"""What one design is drawn with."""
 
 
 class EmptySampleError(ValueError):
@@ -69,8 +73,11 @@ def draw_design(
     split_cells: pd.DataFrame,
     pool_bins: tuple[CountBin, ...],
     temporary_folder: Path | None = None,
+    runner: Runner | None = None,
 ) -> Sample:
     """Draw one design. `pool_bins` are the exposure bins of a random design, which has no strata of its own.
+
+    `runner` is the engine, DuckDB unless given.
 
     Raises EmptySampleError where a design finds no negative, or a stratified one no lens.
     """
@@ -82,13 +89,8 @@ def draw_design(
         "nobs_z_bins": count_bins_table(bins),
         "condition_bins": condition_bins_table(design),
     }
-    results = run(
-        load_project(),
-        ["stratified_sample", "sample_strata", "int_confuser_quotas"],
-        sources,
-        design_parameters(name, design, seed),
-        temporary_folder=temporary_folder,
-    )
+    execute = runner or partial(run, temporary_folder=temporary_folder)
+    results = execute(load_project(), DESIGN_MODELS, sources, design_parameters(name, design, seed))
     rows = results.tables["stratified_sample"].to_pandas().sort_values("galaxy_id").reset_index(drop=True)
     strata = results.tables["sample_strata"].to_pandas().sort_values(["split", "stratum"]).reset_index(drop=True)
     confusers = results.tables["int_confuser_quotas"].to_pandas().sort_values("split").reset_index(drop=True)
@@ -106,10 +108,13 @@ def draw_all(
     split_cells: pd.DataFrame,
     pool_bins: tuple[CountBin, ...],
     temporary_folder: Path | None = None,
+    runner: Runner | None = None,
 ) -> Sample:
     """Draw every design of a campaign; rows are sorted by design and galaxy_id."""
     samples = [
-        draw_design(name, design, settings.seed, negative_pool, positives, split_cells, pool_bins, temporary_folder)
+        draw_design(
+            name, design, settings.seed, negative_pool, positives, split_cells, pool_bins, temporary_folder, runner
+        )
         for name, design in sorted(settings.designs.items())
     ]
     return Sample(

@@ -46,6 +46,16 @@ def pixel_centres(nside: int, pixel: ArrayLike) -> tuple[NDArray[np.float64], ND
     return np.atleast_1d(ra), np.atleast_1d(dec)
 
 
+def resolution_arcsec(nside: int) -> float:
+    """Return the square root of the area of a pixel."""
+    return float(np.degrees(healpy.nside2resol(nside)) * 3600.0)
+
+
+def touching(nside: int, pixel: ArrayLike) -> IntArray:
+    """Return the pixels that touch each pixel along an edge or at a corner, shape (8, N); -1 where there is none."""
+    return np.asarray(healpy.get_all_neighbours(nside, np.asarray(pixel, dtype=np.int64), nest=True), dtype=np.int64)
+
+
 def partition_key(nside: int, pixel: int) -> str:
     """Return the key of a sky partition, e.g. `hp04-064`."""
     return f"hp{nside:02d}-{pixel:03d}"

@@ -1,0 +1,192 @@
+"""The sampling chain from sweep Parquet to the sample of the baseline: DuckDB, pandas and PySpark, in one run.
+
+Filters, all eight confuser classes, exclusion about 32,838 positions, splits, strata and the draw, over synthetic
+`sweep_sources` with the survey's columns, density and partitions. `duckdb` and `pyspark` are `sample_survey` and
+`sample_survey_on_spark` of the package: the models, neighbourhoods and draws that the assets run, of the pool only what
+a design may draw being written. `pandas` is an independent vectorised implementation over the whole table. Each engine
+is a process of its own, two threads, the malloc variables set for all; peak memory is of that process and its
+children together. The digest is SHA-256 over the sorted ids drawn. `asset` is the one step of the lineage that the
+chain leaves out, and is measured apart: the negative pool with every source and every flag, as it is stored.
+
+    python -m benchmarks sampling_chain --rows 10000000
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+MALLOC = {"MALLOC_MMAP_THRESHOLD_": "268435456", "MALLOC_TRIM_THRESHOLD_": "1073741824"}
+THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+ENGINES = ("duckdb", "pandas", "pyspark", "asset")
+SEED = 42
+_SAMPLING_INTERVAL_S = 0.05
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print one line an engine and size; with `--engine`, be the child process that runs one."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 3_000_000])
+    parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
+    parser.add_argument("--engine", choices=ENGINES, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "lens-assets-sampling-chain")
+    options = parser.parse_args(arguments)
+    if options.engine:
+        _run_engine(options.engine, options.rows[0], options.folder)
+        return
+    from benchmarks._synthetic_sweeps import SURVEY_ROWS, make_sky
+
+    head = f"{'rows':>10} {'engine':>8} {'s':>7} {'M rows/s':>9} {'peak MiB':>9} {'114 M s':>8} {'x duckdb':>9}"
+    print(f"{head}  ids  digest")
+    for rows in options.rows:
+        sky = make_sky(options.folder / str(rows), rows)
+        count = sum(1 for _ in sky.partitions)
+        found: dict[str, dict] = {}
+        for engine in options.engines:
+            found[engine] = result = _child(engine, rows, options.folder)
+            base = found.get("duckdb", {}).get("seconds")
+            seconds, own = result["seconds"], result["rows"]
+            print(
+                f"{own:>10} {engine:>8} {seconds:7.2f} {own / seconds / 1e6:9.2f} {result['peak_mib']:9.0f} "
+                f"{seconds / own * SURVEY_ROWS:8.0f} {seconds / base if base else float('nan'):9.1f}  "
+                f"{result['ids']}  {result['digest'][:12]}",
+                flush=True,
+            )
+        digests = {result["digest"] for engine, result in found.items() if engine != "asset"}
+        print(f"{count} partitions; id digests {'equal' if len(digests) == 1 else 'DIFFER'}", flush=True)
+
+
+def _child(engine: str, rows: int, folder: Path) -> dict:
+    """Run one engine in a process of its own and return what it printed, with its peak memory."""
+    command = [sys.executable, "-m", "benchmarks.sampling_chain", "--engine", engine]
+    command += ["--rows", str(rows), "--folder", str(folder)]
+    with subprocess.Popen(command, env=os.environ | MALLOC | THREADS, stdout=subprocess.PIPE, text=True) as process:
+        peak = _PeakMemory(process.pid)
+        output, _ = process.communicate()
+        peak.stop()
+    if process.returncode:
+        raise SystemExit(f"{engine} over {rows} rows ended with status {process.returncode}; see above")
+    return {**json.loads(output.strip().splitlines()[-1]), "peak_mib": peak.mib}
+
+
+class _PeakMemory:
+    """The largest sum of resident memory of a process and its children, sampled."""
+
+    def __init__(self, pid: int) -> None:
+        self.mib = 0.0
+        self._pid, self._done = pid, threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        import psutil
+
+        while not self._done.wait(_SAMPLING_INTERVAL_S):
+            try:
+                process = psutil.Process(self._pid)
+                family = [process, *process.children(recursive=True)]
+                self.mib = max(self.mib, sum(item.memory_info().rss for item in family) / 2**20)
+            except psutil.Error:
+                continue
+
+
+def _run_engine(engine: str, rows: int, folder: Path) -> None:
+    import pandas as pd
+    import pyarrow.parquet as pq
+
+    from benchmarks._synthetic_sweeps import make_sky
+    from lens_assets.campaign.campaign import load_campaign
+
+    sky = make_sky(folder / str(rows), rows)
+    campaign = load_campaign("dr10")
+    baseline = campaign.sampling.designs["baseline"]
+    sampling = campaign.sampling.model_copy(update={"designs": {"baseline": baseline}, "seed": SEED})
+    files = [sky.sources(key) for key in sky.partitions]
+    tables = {name: pd.read_parquet(sky.table(name)) for name in ("lenses", "contaminants", "split_cells", "positives")}
+    own = sum(pq.ParquetFile(path).metadata.num_rows for path in files)
+    runner = {"duckdb": _duckdb, "pandas": _pandas, "pyspark": _pyspark, "asset": _asset}[engine]
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        seconds, ids = runner(files, tables, campaign.negatives, sampling, Path(scratch))
+    listed = sorted(ids)
+    digest = hashlib.sha256("\n".join(listed).encode()).hexdigest()
+    print(json.dumps({"seconds": seconds, "rows": own, "ids": len(listed), "digest": digest}))
+
+
+def _duckdb(files, tables, negatives, sampling, scratch) -> tuple[float, Iterable[str]]:  # type: ignore[no-untyped-def]
+    from lens_assets.sampling.chain import Surroundings, sample_survey
+
+    around = Surroundings(tables["lenses"], tables["contaminants"], tables["split_cells"])
+    start = time.perf_counter()
+    sample = sample_survey(map(str, files), around, tables["positives"], negatives, sampling, scratch)
+    return time.perf_counter() - start, _negatives(sample.rows)
+
+
+def _pyspark(files, tables, negatives, sampling, scratch) -> tuple[float, Iterable[str]]:  # type: ignore[no-untyped-def]
+    """Spark's own start is not counted; warm-up of its code is."""
+    from pyspark.sql import SparkSession
+
+    from lens_assets.sampling.chain import Surroundings
+    from lens_assets.sampling.spark_chain import sample_survey_on_spark
+
+    builder = SparkSession.builder.master("local[2]").config("spark.driver.memory", "4g")
+    builder = builder.config("spark.ui.showConsoleProgress", "false").config("spark.ui.enabled", "false")
+    spark = builder.config("spark.sql.shuffle.partitions", "4").getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
+    around = Surroundings(tables["lenses"], tables["contaminants"], tables["split_cells"])
+    start = time.perf_counter()
+    sample = sample_survey_on_spark(
+        spark, [str(path) for path in files], around, tables["positives"], negatives, sampling, str(scratch)
+    )
+    seconds = time.perf_counter() - start
+    spark.stop()
+    return seconds, _negatives(sample.rows)
+
+
+def _pandas(files, tables, negatives, sampling, scratch) -> tuple[float, Iterable[str]]:  # type: ignore[no-untyped-def]
+    from benchmarks._pandas_chain import sample
+
+    around = (tables["lenses"], tables["contaminants"], tables["split_cells"], tables["positives"])
+    start = time.perf_counter()
+    drawn = sample(files, *around, negatives, sampling.designs["baseline"], sampling.seed)
+    return time.perf_counter() - start, drawn["galaxy_id"].tolist()
+
+
+def _asset(files, tables, negatives, sampling, scratch) -> tuple[float, Iterable[str]]:  # type: ignore[no-untyped-def]
+    """Every source with every flag, one partition after another, sorted and written as the lake does."""
+    import pyarrow.parquet as pq
+
+    from lens_assets.sampling.neighbourhood import source_neighbourhood
+    from lens_assets.sampling.pool import SWEEP_COLUMNS, build_negative_pool
+
+    start, pools = time.perf_counter(), []
+    for path in files:
+        sources = pq.read_table(path, columns=list(SWEEP_COLUMNS))
+        near = sources.select(["galaxy_id", "ra", "dec", "mag_z"]).to_pandas()
+        around = source_neighbourhood(near, tables["lenses"], tables["contaminants"], negatives)
+        table = build_negative_pool(sources, around, tables["split_cells"], negatives, scratch).tables["negative_pool"]
+        target = scratch / path.name
+        pq.write_table(table, target, compression="zstd")
+        pools.append(target)
+    seconds = time.perf_counter() - start
+    return seconds, [str(pq.ParquetFile(path).metadata.num_rows) for path in pools]
+
+
+def _negatives(rows) -> list[str]:  # type: ignore[no-untyped-def]
+    return rows.loc[rows["label"] == 0, "galaxy_id"].tolist()
+
+
+if __name__ == "__main__":
+    main()

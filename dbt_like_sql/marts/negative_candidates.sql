@@ -1,0 +1,45 @@
+-- The sources of the negative pool that some design may draw, with or without the mask filter, and the columns that
+-- designs read: all that sampling a whole survey needs of the pool. Filters that every pool demands stand here again,
+-- so that an engine drops most rows before it joins anything.
+select
+    galaxy_id,
+    pool,
+    confuser_category,
+    pool_without_maskbits,
+    confuser_category_without_maskbits,
+    ra,
+    dec,
+    brickname,
+    type,
+    type_bin,
+    nobs_z,
+    mag_g,
+    mag_r,
+    mag_z,
+    psfsize_g,
+    psfsize_r,
+    psfsize_z,
+    psfdepth_g,
+    psfdepth_r,
+    psfdepth_z,
+    psfdepth_r_mag,
+    galdepth_g,
+    galdepth_r,
+    galdepth_z,
+    ebv,
+    maskbits,
+    shape_r,
+    shape_e1,
+    shape_e2,
+    sersic,
+    healpix_128,
+    sky_partition,
+    split,
+    region_id,
+    fold
+from negative_pool
+where
+    pass_mag_z
+    and pass_nobs
+    and pass_footprint
+    and (pool is not null or pool_without_maskbits is not null)
