@@ -14,6 +14,7 @@ pixel already, and a stamp's value is the PSF-convolved brightness at the pixel 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
@@ -32,7 +33,10 @@ PADDING_PX = 27
 
 
 class Canvas:
-    """The grid on which the rays of N stamps are collected and convolved; float32 or float64."""
+    """The grid on which the rays of N stamps are collected and convolved; float32 or float64.
+
+    The centre of pixel i lies on cell OVERSAMPLING (i + 1): a margin of one pixel, so that no ray falls off the grid.
+    """
 
     def __init__(self, size_px: int, pixel_scale_arcsec: float, dtype: torch.dtype, pixel_response: bool = False):
         self.size_px = size_px
@@ -41,95 +45,96 @@ class Canvas:
         self.pixel_scale_arcsec = pixel_scale_arcsec
         self.cell_arcsec = pixel_scale_arcsec / OVERSAMPLING
         self.dtype = dtype
-        self._wavenumbers, self._wavenumber_index, self._correction = _frequency_plane(
-            self.cells, self.cell_arcsec, pixel_scale_arcsec, dtype, pixel_response
-        )
+        self._plane = _frequency_plane(self.cells, self.cell_arcsec, pixel_scale_arcsec, dtype, pixel_response)
 
     def deposit(self, rays: Rays, stamps: int) -> torch.Tensor:
-        """Return the flux of the rays shared among cells, shape (stamps, cells, cells); flux is conserved.
-
-        The first cell's centre lies a quarter pixel before the first pixel's centre. Rays up to a cell beyond the
-        stamp's edge wrap onto the padding.
-        """
-        column = rays.x_arcsec / self.cell_arcsec + self._offset
-        row = rays.y_arcsec / self.cell_arcsec + self._offset
+        """Return the flux of the rays shared among cells, shape (stamps, cells, cells); flux is conserved."""
+        centre = (self.size_px + 1) / 2.0 * OVERSAMPLING
+        column = rays.x_arcsec / self.cell_arcsec + centre
+        row = rays.y_arcsec / self.cell_arcsec + centre
         left, below = torch.floor(column), torch.floor(row)
-        right_share, above_share = column - left, row - below
-        i0 = left.long() % self.cells
-        j0 = below.long() % self.cells
-        i1, j1 = (i0 + 1) % self.cells, (j0 + 1) % self.cells
-        base = rays.stamp * (self.cells * self.cells)
+        to_right, upwards = column.sub_(left), row.sub_(below)
+        first = torch.add(rays.stamp * (self.cells * self.cells), torch.add(left, below, alpha=self.cells).long())
+        above = rays.flux * upwards
+        below_flux = rays.flux - above
         grid = torch.zeros(stamps * self.cells * self.cells, dtype=rays.flux.dtype)
-        for j, i, share in (
-            (j0, i0, (1 - right_share) * (1 - above_share)),
-            (j0, i1, right_share * (1 - above_share)),
-            (j1, i0, (1 - right_share) * above_share),
-            (j1, i1, right_share * above_share),
-        ):
-            grid.index_add_(0, base + j * self.cells + i, share * rays.flux)
+        for step, flux in ((0, below_flux), (self.cells, above)):
+            right_flux = flux * to_right
+            grid.scatter_add_(0, first + step, flux - right_flux)
+            grid.scatter_add_(0, first + (step + 1), right_flux)
         planes = grid.view(stamps, self.cells, self.cells)
         self._deposit_pixels(rays, planes)
         return planes
 
     def _deposit_pixels(self, rays: Rays, planes: torch.Tensor) -> None:
-        """Add whole pixels: a pixel's centre lies midway between its 2 x 2 cells, a quarter of its flux for each."""
-        quarter = torch.zeros(len(planes), self.size_px, self.size_px, dtype=planes.dtype)
-        quarter.index_add_(0, rays.pixel_stamp, rays.pixel_flux / OVERSAMPLING**2)
-        end = self.size_px * OVERSAMPLING
-        for row in range(OVERSAMPLING):
-            for column in range(OVERSAMPLING):
-                planes[:, row:end:OVERSAMPLING, column:end:OVERSAMPLING] += quarter
+        """Add whole pixels with the cloud that a ray has on average, (1, 10, 1)/12 along each axis.
+
+        A pixel's centre is a cell's centre, where a single ray would not be spread at all; the cloud's transform is
+        sinc^2 up to the fourth order of the frequency.
+        """
+        pixels = torch.zeros(len(planes), self.size_px, self.size_px, dtype=planes.dtype)
+        pixels.index_add_(0, rays.pixel_stamp, rays.pixel_flux)
+        cloud = {-1: 1.0 / 12.0, 0: 10.0 / 12.0, 1: 1.0 / 12.0}
+        for row, row_share in cloud.items():
+            for column, column_share in cloud.items():
+                planes[:, self._every_pixel(row), self._every_pixel(column)].add_(
+                    pixels, alpha=row_share * column_share
+                )
+
+    def _every_pixel(self, step: int) -> slice:
+        first = OVERSAMPLING + step
+        return slice(first, first + OVERSAMPLING * self.size_px, OVERSAMPLING)
 
     def convolve(self, grid: torch.Tensor, psf_fwhm_arcsec: torch.Tensor, beta: float) -> torch.Tensor:
         """Return stamps (N, bands, size, size) of a grid (N, cells, cells) and FWHMs (N, bands), flux per pixel."""
-        fwhm = psf_fwhm_arcsec.to(self.dtype)
-        groups = [
-            self._convolve(grid[start : start + CACHED_STAMPS], fwhm[start : start + CACHED_STAMPS], beta)
-            for start in range(0, len(grid), CACHED_STAMPS)
-        ]
-        return torch.cat(groups)
+        transfer = moffat_transfer(self._plane.wavenumbers, psf_fwhm_arcsec.to(self.dtype)[:, :, None], beta)
+        stamps = torch.empty(*psf_fwhm_arcsec.shape, self.size_px, self.size_px, dtype=self.dtype)
+        for start in range(0, len(grid), CACHED_STAMPS):
+            part = slice(start, start + CACHED_STAMPS)
+            stamps[part] = self._convolve(grid[part], transfer[part])
+        return stamps
 
-    def _convolve(self, grid: torch.Tensor, fwhm_arcsec: torch.Tensor, beta: float) -> torch.Tensor:
-        spectrum = torch.fft.rfft2(grid) * self._correction
-        transfer = moffat_transfer(self._wavenumbers, fwhm_arcsec[:, :, None], beta)[:, :, self._wavenumber_index]
-        product = spectrum[:, None] * transfer
-        count, bands, _, width = product.shape
-        # Sampling every second cell of a row is averaging the spectrum's aliases: fold, then transform half as much.
-        folded = product.reshape(count, bands, OVERSAMPLING, self.padded_px, width).sum(dim=2) / OVERSAMPLING
-        rows = torch.fft.ifft(folded, dim=2)[:, :, : self.size_px]
-        stamps = torch.fft.irfft(rows, n=self.cells, dim=3)
-        return stamps[..., : self.size_px * OVERSAMPLING : OVERSAMPLING].contiguous()
+    def _convolve(self, grid: torch.Tensor, transfer: torch.Tensor) -> torch.Tensor:
+        """Multiply the spectrum by the transfer and sample pixel centres: a coarser grid adds aliases together."""
+        # One row at a time: selecting along the last axis of a larger array is six times slower.
+        rows = [band.index_select(0, self._plane.index) for band in transfer.flatten(0, 1)]
+        plane = torch.stack(rows).view(*transfer.shape[:2], self.cells, -1)
+        product = (torch.fft.rfft2(grid) * self._plane.correction)[:, None] * plane
+        folded = product[:, :, : self.padded_px] + product[:, :, self.padded_px :]
+        half = self.padded_px // 2 + 1
+        # The other alias along a row has negative frequency, which a real image's spectrum holds as its conjugate.
+        mirrored = folded.flip(dims=(2, 3)).roll(1, dims=2)[..., :half]
+        sampled = torch.fft.irfft2(folded[..., :half] + mirrored.conj(), s=(self.padded_px, self.padded_px))
+        return sampled[..., 1 : self.size_px + 1, 1 : self.size_px + 1]
 
-    @property
-    def _offset(self) -> float:
-        return (self.size_px * OVERSAMPLING - 1) / 2.0
+
+@dataclass(frozen=True)
+class _FrequencyPlane:
+    """The half plane of frequencies of a real grid, (cells, cells/2 + 1).
+
+    A circular PSF needs its transform only once for each |k|, of which there are four times fewer than points:
+    `wavenumbers` in radians per arcsec, and `index`, where each belongs on the flattened plane. `correction` undoes the
+    cloud. The factor that turns the flux of a cell into that of a pixel cancels with the one of the sampling.
+    """
+
+    wavenumbers: torch.Tensor
+    index: torch.Tensor
+    correction: torch.Tensor
 
 
 @lru_cache(maxsize=8)
 def _frequency_plane(
     cells: int, cell_arcsec: float, pixel_arcsec: float, dtype: torch.dtype, pixel_response: bool
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return the different |k| in radians per arcsec, where each lies on the plane, and the factor of a deposited grid.
-
-    The plane has shape (cells, cells/2 + 1). A circular PSF needs its transform only once for each |k|, of which there
-    are four times fewer than points.
-
-    The factor undoes the cloud, moves the first pixel's centre onto the first cell, and turns the flux of a cell into
-    the flux of a pixel: a sample of the convolved grid is the flux density per cell, OVERSAMPLING^2 cells a pixel.
-    """
+) -> _FrequencyPlane:
     fy = torch.fft.fftfreq(cells, cell_arcsec, dtype=torch.float64)
     fx = torch.fft.rfftfreq(cells, cell_arcsec, dtype=torch.float64)
 
     def along(frequency: torch.Tensor) -> torch.Tensor:
-        real = torch.sinc(frequency * cell_arcsec) ** -2.0
-        if pixel_response:
-            real = real * torch.sinc(frequency * pixel_arcsec)
-        shift = 2.0 * math.pi * frequency * cell_arcsec * (OVERSAMPLING - 1) / 2.0
-        return real * torch.exp(1j * shift)
+        undone = torch.sinc(frequency * cell_arcsec) ** -2.0
+        return undone * torch.sinc(frequency * pixel_arcsec) if pixel_response else undone
 
     steps = torch.round(fy * cells * cell_arcsec).long()[:, None] ** 2 + torch.arange(len(fx))[None, :] ** 2
     different, index = torch.unique(steps, return_inverse=True)
     wavenumbers = 2.0 * math.pi / (cells * cell_arcsec) * torch.sqrt(different.double())
-    factor = along(fy)[:, None] * along(fx)[None, :] * OVERSAMPLING**2
-    complex_dtype = torch.complex64 if dtype == torch.float32 else torch.complex128
-    return wavenumbers.to(dtype), index, factor.to(complex_dtype)
+    correction = along(fy)[:, None] * along(fx)[None, :]
+    return _FrequencyPlane(wavenumbers.to(dtype), index.reshape(-1), correction.to(dtype))

@@ -88,13 +88,10 @@ def surface_brightness(
     """Return (brightness in flux/arcsec^2, -dlnI/dlnr, elliptical radius in half-light radii) in the source plane."""
     dx = x_arcsec - light.x_arcsec
     dy = y_arcsec - light.y_arcsec
-    along = light.cosine * dx + light.sine * dy
-    across = light.cosine * dy - light.sine * dx
-    squared = (
-        along * along * light.inverse_major_squared
-        + across * across * light.inverse_minor_squared
-        + CENTRE_RADIUS_SQUARED
-    )
-    power = torch.exp(light.half_inverse_index * torch.log(squared))
-    brightness = light.brightness_at_half_light * torch.exp(-light.b_n * (power - 1.0))
-    return brightness, 2.0 * light.half_inverse_index * light.b_n * power, torch.sqrt(squared)
+    along = torch.addcmul(light.cosine * dx, light.sine, dy)
+    across = torch.addcmul(light.cosine * dy, light.sine, dx, value=-1.0)
+    squared = along.square_().mul_(light.inverse_major_squared)
+    squared = squared.addcmul_(across.square_(), light.inverse_minor_squared).add_(CENTRE_RADIUS_SQUARED)
+    power = torch.log(squared).mul_(light.half_inverse_index).exp_()
+    brightness = (1.0 - power).mul_(light.b_n).exp_().mul_(light.brightness_at_half_light)
+    return brightness, power.mul_(2.0 * light.half_inverse_index * light.b_n), squared.sqrt_()

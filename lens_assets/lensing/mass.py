@@ -81,14 +81,16 @@ def deflection(
     """Return (alpha_x, alpha_y, 2 kappa) at stamp positions, arcsec and dimensionless, shapes broadcast with `mass`."""
     dx = x_arcsec - mass.x_arcsec
     dy = y_arcsec - mass.y_arcsec
-    along = mass.cosine * dx + mass.sine * dy
-    across = mass.cosine * dy - mass.sine * dx
-    inverse_w = torch.rsqrt(mass.axis_ratio_squared * along * along + across * across + CORE_ARCSEC_SQUARED)
-    scaled = mass.flattening * inverse_w
-    alpha_along = mass.amplitude_arcsec * torch.atan(scaled * along)
-    argument = scaled * across
-    # atanh written out: several times faster than torch.atanh, and its argument stays below f < 1.
-    alpha_across = mass.amplitude_arcsec * 0.5 * torch.log((1.0 + argument) / (1.0 - argument))
-    alpha_x = mass.cosine * alpha_along - mass.sine * alpha_across + mass.shear_g1 * dx + mass.shear_g2 * dy
-    alpha_y = mass.sine * alpha_along + mass.cosine * alpha_across + mass.shear_g2 * dx - mass.shear_g1 * dy
-    return alpha_x, alpha_y, mass.amplitude_arcsec * scaled
+    along = torch.addcmul(mass.cosine * dx, mass.sine, dy)
+    across = torch.addcmul(mass.cosine * dy, mass.sine, dx, value=-1.0)
+    squared = torch.addcmul(across * across, mass.axis_ratio_squared * along, along)
+    scaled = squared.add_(CORE_ARCSEC_SQUARED).rsqrt_().mul_(mass.flattening)
+    alpha_along = along.mul_(scaled).atan_().mul_(mass.amplitude_arcsec)
+    # atanh written out: torch's own differs in the last bit between a tensor's body and its end.
+    argument = across.mul_(scaled)
+    alpha_across = (1.0 + argument).div_(1.0 - argument).log_().mul_(0.5 * mass.amplitude_arcsec)
+    alpha_x = torch.addcmul(mass.cosine * alpha_along, mass.sine, alpha_across, value=-1.0)
+    alpha_x.addcmul_(mass.shear_g1, dx).addcmul_(mass.shear_g2, dy)
+    alpha_y = torch.addcmul(mass.sine * alpha_along, mass.cosine, alpha_across)
+    alpha_y.addcmul_(mass.shear_g2, dx).addcmul_(mass.shear_g1, dy, value=-1.0)
+    return alpha_x, alpha_y, scaled.mul_(mass.amplitude_arcsec)

@@ -6,17 +6,21 @@ flux for small cuspy sources, so every pixel is the root of a quadtree that is s
 would matter. All cells of all stamps of one level are evaluated together.
 
 Error of one cell of side h, brightness I, log-slope s = -dlnI/dlnr at elliptical radius r: a ray offset by half a
-diagonal moves at most d = h/sqrt(2) * L / b in r, where L = max(1, |1 - 2 kappa|) + |shear| bounds the lens map and b
-is the source's smallest half-width; so lnI varies by v = s d / r over the cell and the midpoint rule misses
-I h^2 v^2 / 6 (h^2/24 Laplacian I with |grad lnI|^2 = 2 v^2 / h^2, both directions). Where the cell may contain the
-source's centre, I and v are bounded by their values near the inner edge. A 2 x 2 Gauss-Legendre rule, exact to third
-order, replaces a split where v is moderate and its own error term 0.008 I h^2 v^4 is small enough.
+diagonal moves at most d = h/sqrt(2) * L / b in r, where L bounds the lens map and b is the source's smallest
+half-width; so lnI varies by v = s d / r over the cell and the midpoint rule misses I h^2 v^2 / 6 (h^2/24 Laplacian I
+with |grad lnI|^2 = 2 v^2 / h^2, both directions). Where the cell may contain the source's centre, I and v are bounded
+by their values near the inner edge. A 2 x 2 Gauss-Legendre rule, exact to third order, replaces a split where v is
+moderate and its own error term 0.004 I h^2 v^4 is small enough.
+
+Speed. Reading constants and coordinates by index costs more than the arithmetic, so the four children of a cell and
+the four points of a Gauss rule share one gather: their arrays have shape (4, cells), the constants (cells,).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import TypeVar
 
 import torch
 
@@ -31,13 +35,17 @@ MAXIMUM_LEVEL = 9
 
 GAUSS_OFFSET = 0.5 / math.sqrt(3.0)
 GAUSS_LARGEST_LOG_RANGE = 1.2
-GAUSS_ERROR_FACTOR = 0.008
+GAUSS_ERROR_FACTOR = 0.004
 MIDPOINT_ERROR_FACTOR = 1.0 / 6.0
 CACHED_PROFILES = 6
 """Profiles whose pixels are evaluated at a time, so that a core's cache holds the intermediate values."""
 
 CENTRE_CELL_PIXELS = 0.3
 """Cells that touch the lens centre, where the deflection jumps, are split until they are this small."""
+
+MERGED_PIXELS = 0.2
+"""Gauss rules of cells smaller than this become one ray at their centroid: what is lost, their second moment, is
+below a hundredth of what the deposition on half pixels spreads anyway."""
 
 
 @dataclass(frozen=True)
@@ -74,132 +82,204 @@ class Rays:
 
 @dataclass(frozen=True)
 class _Cells:
+    """Cells of one side: profile and centre of each, shape (n,)."""
+
     profile: torch.Tensor
     x: torch.Tensor
     y: torch.Tensor
 
-    def select(self, mask: torch.Tensor) -> _Cells:
-        return _Cells(self.profile[mask], self.x[mask], self.y[mask])
+    def select(self, index: torch.Tensor) -> _Cells:
+        return _Cells(*(column.index_select(0, index) for column in (self.profile, self.x, self.y)))
 
-    def quarters(self, offset: float) -> _Cells:
-        """The four points at (+-offset, +-offset) of every cell."""
-        x = torch.cat([self.x - offset, self.x + offset, self.x - offset, self.x + offset])
-        y = torch.cat([self.y - offset, self.y - offset, self.y + offset, self.y + offset])
-        return _Cells(self.profile.repeat(4), x, y)
+    def corners(self, offset: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return x and y of the four points at (+-offset, +-offset) of every cell, each (4, n)."""
+        left, right, below, above = self.x - offset, self.x + offset, self.y - offset, self.y + offset
+        return torch.stack([left, right, left, right]), torch.stack([below, below, above, above])
+
+
+@dataclass(frozen=True)
+class _Points:
+    """Rays of one step: profile, stamp position and flux of each, shape (n,)."""
+
+    profile: torch.Tensor
+    x: torch.Tensor
+    y: torch.Tensor
+    flux: torch.Tensor
+
+
+_Columns = TypeVar("_Columns", _Cells, _Points)
+
+
+@dataclass(frozen=True)
+class _Level:
+    """What the cells of one level are judged by: their side, that of a pixel (arcsec) and the error allowed."""
+
+    side: float
+    pixel: float
+    allowed: float
+    last: bool = False
+
+
+@dataclass(frozen=True)
+class _Midpoint:
+    """The midpoint rule of cells: flux, elliptical radius, how far the cell reaches in it, and how much ln I varies."""
+
+    flux: torch.Tensor
+    radius: torch.Tensor
+    reach: torch.Tensor
+    log_range: torch.Tensor
+    lens_distance_squared: torch.Tensor
+
+    def select(self, index: torch.Tensor) -> _Midpoint:
+        return _Midpoint(*(getattr(self, column.name).view(-1).index_select(0, index) for column in fields(self)))
+
+    def error(self) -> torch.Tensor:
+        return (self.log_range * self.log_range).mul_(self.flux).mul_(MIDPOINT_ERROR_FACTOR)
+
+    def near_cusp(self) -> torch.Tensor:
+        return self.radius <= 2.0 * self.reach
+
+    def near_lens_centre(self, level: _Level) -> torch.Tensor:
+        return self.lens_distance_squared < 2.25 * level.side * level.side
+
+    def far(self, level: _Level) -> torch.Tensor:
+        """Return which cells are done without a closer look: small error, no cusp, no lens centre."""
+        return (self.error() < level.allowed) & ~(self.near_cusp() | self.near_lens_centre(level))
 
 
 def shoot(profiles: Profiles, size_px: int, pixel_scale_arcsec: float, tolerance: float) -> Rays:
     """Return the rays of all profiles over stamps of `size_px` pixels a side.
 
-    `tolerance` is the error allowed in one pixel, as a fraction of a profile's unlensed flux when that is one; 3e-5
-    gives about 1e-4 of the total. The rays of a profile and their order do not depend on the other profiles.
+    `tolerance` is the error allowed in one cell of any size, as a fraction of a profile's unlensed flux when that is
+    one; 3e-5 gives about 2e-4 of the total. The rays of a profile and their order do not depend on other profiles.
     """
     table = profiles.table()
-    pixel_flux, open_pixels, gauss_pixels = _shoot_pixels(table, size_px, pixel_scale_arcsec, tolerance)
-    side = pixel_scale_arcsec
-    found: list[tuple[_Cells, torch.Tensor]] = [_gauss(gauss_pixels, table, side)]
-    cells = open_pixels
-    for level in range(1, MAXIMUM_LEVEL + 1):
-        if not len(cells.profile):
-            break
-        cells = cells.quarters(side / 4.0)
-        side /= 2.0
-        allowed = tolerance * side / pixel_scale_arcsec
-        last = level == MAXIMUM_LEVEL
-        flux, done, gauss = _classify(cells, _gather(table, cells.profile), side, pixel_scale_arcsec, allowed, last)
-        found.append((cells.select(done), flux[done]))
-        found.append(_gauss(cells.select(gauss), table, side))
-        cells = cells.select(~(done | gauss))
-    stamp = torch.cat([profiles.stamp[points.profile] for points, _ in found])
-    x = torch.cat([points.x for points, _ in found])
-    y = torch.cat([points.y for points, _ in found])
-    flux = torch.cat([flux for _, flux in found])
-    return Rays(stamp, x, y, flux, pixel_flux.view(-1, size_px, size_px), profiles.stamp)
+    pixel_flux, found, cells = _shoot_pixels(table, size_px, _Level(pixel_scale_arcsec, pixel_scale_arcsec, tolerance))
+    for depth in range(1, MAXIMUM_LEVEL + 1):
+        side = pixel_scale_arcsec * 0.5**depth
+        rays, cells = _shoot_quarters(table, cells, _Level(side, pixel_scale_arcsec, tolerance, depth == MAXIMUM_LEVEL))
+        found += rays
+    rays = _join(_Points, found)
+    stamp = profiles.stamp.index_select(0, rays.profile)
+    return Rays(stamp, rays.x, rays.y, rays.flux, pixel_flux, profiles.stamp)
 
 
-def _shoot_pixels(
-    table: torch.Tensor, size_px: int, pixel_scale_arcsec: float, tolerance: float
-) -> tuple[torch.Tensor, _Cells, _Cells]:
-    """Evaluate every pixel: (flux of those that are done, else 0; pixels to split; pixels for the Gauss rule)."""
-    centres = torch.as_tensor(pixel_centres_arcsec(size_px, pixel_scale_arcsec)).to(table.dtype)
-    x, y = centres.repeat(size_px)[None, :], centres.repeat_interleave(size_px)[None, :]
-    fluxes, parts = [], []
+def _shoot_pixels(table: torch.Tensor, size_px: int, level: _Level) -> tuple[torch.Tensor, list[_Points], _Cells]:
+    """Evaluate every pixel: (flux of those that are done, else 0, as (profiles, size, size); Gauss rays; to split).
+
+    Nearly all pixels are far from any light and done at once, so only the few that are not are looked at closely.
+    """
+    centres = torch.as_tensor(pixel_centres_arcsec(size_px, level.pixel)).to(table)
+    x, y = centres.repeat(size_px), centres.repeat_interleave(size_px)
+    fluxes, found, deeper = [], [], []
     for start in range(0, table.shape[1], CACHED_PROFILES):
-        part = table[:, start : start + CACHED_PROFILES, None]
-        shape = (part.shape[1], size_px * size_px)
-        profile = torch.arange(start, start + shape[0])[:, None].expand(shape)
-        cells = _Cells(profile, x.expand(shape), y.expand(shape))
-        flux, done, gauss = _classify(cells, _split(part), pixel_scale_arcsec, pixel_scale_arcsec, tolerance, False)
-        fluxes.append(flux * done)
-        parts.append((cells.select(~(done | gauss)), cells.select(gauss)))
-    return torch.cat(fluxes), _join([pair[0] for pair in parts]), _join([pair[1] for pair in parts])
+        group = table[:, start : start + CACHED_PROFILES]
+        midpoint = _midpoint(x, y, _constants(group[:, :, None]), level)
+        index = _where(~midpoint.far(level))
+        profile = torch.div(index, len(x), rounding_mode="floor")
+        pixel = index - profile * len(x)
+        cells = _Cells(profile + start, x.index_select(0, pixel), y.index_select(0, pixel))
+        done, gauss = _judge(midpoint.select(index), _constants(group.index_select(1, profile)), level)
+        flux = midpoint.flux.view(-1)
+        flux.index_fill_(0, index.index_select(0, _where(~done)), 0.0)
+        fluxes.append(flux)
+        found.append(_shoot_gauss(table, cells.select(_where(gauss)), level))
+        deeper.append(cells.select(_where(~(done | gauss))))
+    return torch.cat(fluxes).view(-1, size_px, size_px), found, _join(_Cells, deeper)
 
 
-def _join(parts: list[_Cells]) -> _Cells:
-    return _Cells(*(torch.cat([getattr(part, name) for part in parts]) for name in ("profile", "x", "y")))
+def _shoot_quarters(table: torch.Tensor, parents: _Cells, level: _Level) -> tuple[list[_Points], _Cells]:
+    """Evaluate the four quarters of cells twice as large: (rays of those that are done, cells to split)."""
+    x, y = parents.corners(level.side / 2.0)
+    constants = _constants(table.index_select(1, parents.profile))
+    midpoint = _midpoint(x, y, constants, level)
+    cells = _Cells(parents.profile.repeat(4), x.view(-1), y.view(-1))
+    if level.last:
+        return [_Points(cells.profile, cells.x, cells.y, midpoint.flux.view(-1))], cells.select(parents.profile[:0])
+    done, gauss = _judge(midpoint, constants, level)
+    index = _where(done)
+    leaves = cells.select(index)
+    rays = [_Points(leaves.profile, leaves.x, leaves.y, midpoint.flux.view(-1).index_select(0, index))]
+    rays.append(_shoot_gauss(table, cells.select(_where(gauss)), level))
+    return rays, cells.select(_where(~(done | gauss)))
 
 
-def _gauss(cells: _Cells, table: torch.Tensor, side: float) -> tuple[_Cells, torch.Tensor]:
-    """Return the 2 x 2 Gauss-Legendre points of cells and their fluxes."""
-    points = cells.quarters(GAUSS_OFFSET * side)
-    brightness, _, _, _ = _lensed_brightness(points, _gather(table, points.profile))
-    return points, brightness * (side * side / 4.0)
+def _shoot_gauss(table: torch.Tensor, cells: _Cells, level: _Level) -> _Points:
+    """Return the 2 x 2 Gauss-Legendre points of cells and their fluxes; of small cells, one point at the centroid."""
+    x, y = cells.corners(GAUSS_OFFSET * level.side)
+    brightness = _lensed_brightness(x, y, _constants(table.index_select(1, cells.profile)))[0]
+    flux = brightness.mul_(level.side * level.side / 4.0)
+    if level.side > MERGED_PIXELS * level.pixel:
+        return _Points(cells.profile.repeat(4), x.view(-1), y.view(-1), flux.view(-1))
+    total = flux[0] + flux[1] + flux[2] + flux[3]
+    lever = GAUSS_OFFSET * level.side / torch.clamp(total, min=torch.finfo(total.dtype).tiny)
+    to_right = (flux[1] - flux[0] + flux[3] - flux[2]) * lever
+    upwards = (flux[2] - flux[0] + flux[3] - flux[1]) * lever
+    return _Points(cells.profile, cells.x + to_right, cells.y + upwards, total)
 
 
-def _split(rows: torch.Tensor) -> _Constants:
+def _where(mask: torch.Tensor) -> torch.Tensor:
+    return torch.nonzero(mask.view(-1))[:, 0]
+
+
+def _join(kind: type[_Columns], parts: list[_Columns]) -> _Columns:
+    return kind(*(torch.cat([getattr(part, column.name) for part in parts]) for column in fields(kind)))
+
+
+def _constants(rows: torch.Tensor) -> _Constants:
     masses = len(MassConstants._fields)
     return MassConstants(*rows[:masses]), LightConstants(*rows[masses:])
 
 
-def _gather(table: torch.Tensor, profile: torch.Tensor) -> _Constants:
-    return _split(table[:, profile])
-
-
-def _lensed_brightness(
-    cells: _Cells, constants: _Constants
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return (brightness, log-slope, elliptical radius, 2 kappa) at cell centres on the image plane."""
+def _lensed_brightness(x: torch.Tensor, y: torch.Tensor, constants: _Constants) -> tuple[torch.Tensor, ...]:
+    """Return (brightness, log-slope, elliptical radius, 2 kappa) at points of the image plane."""
     mass, light = constants
-    alpha_x, alpha_y, two_kappa = deflection(cells.x, cells.y, mass)
-    return (*surface_brightness(cells.x - alpha_x, cells.y - alpha_y, light), two_kappa)
+    alpha_x, alpha_y, two_kappa = deflection(x, y, mass)
+    return (*surface_brightness(x - alpha_x, y - alpha_y, light), two_kappa)
 
 
-def _classify(
-    cells: _Cells, constants: _Constants, side: float, pixel: float, allowed: float, last: bool
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return (midpoint flux, cells that are done, cells for the Gauss rule)."""
+def _midpoint(x: torch.Tensor, y: torch.Tensor, constants: _Constants, level: _Level) -> _Midpoint:
+    """Evaluate the midpoint rule of cells and what its error follows from."""
     mass, light = constants
-    brightness, slope, radius, two_kappa = _lensed_brightness(cells, constants)
-    area = side * side
-    flux = brightness * area
-    if last:
-        everything = torch.ones_like(flux, dtype=torch.bool)
-        return flux, everything, ~everything
-    lens_map = torch.clamp((two_kappa - 1.0).abs(), min=1.0) + torch.hypot(mass.shear_g1, mass.shear_g2)
+    brightness, slope, radius, two_kappa = _lensed_brightness(x, y, constants)
     narrowest = torch.sqrt(torch.maximum(light.inverse_major_squared, light.inverse_minor_squared))
-    reach = side / math.sqrt(2.0) * lens_map * narrowest
-    log_range = slope * reach / torch.clamp(radius, min=1e-9)
-    error = flux * log_range * log_range * MIDPOINT_ERROR_FACTOR
-    cusp = radius <= 2.0 * reach
-    if bool(cusp.any()):
-        profile = LightConstants(*(constant.expand_as(cusp)[cusp] for constant in light))
-        log_range[cusp], error[cusp] = _cusp_bounds(log_range[cusp], radius[cusp], reach[cusp], area, profile)
-    dx, dy = cells.x - mass.x_arcsec, cells.y - mass.y_arcsec
-    at_lens_centre = (dx * dx + dy * dy < 2.25 * area) & (side > CENTRE_CELL_PIXELS * pixel)
-    done = (error < allowed) & ~at_lens_centre
-    gauss_error = flux * log_range**4 * GAUSS_ERROR_FACTOR
-    gauss = ~done & ~at_lens_centre & (log_range < GAUSS_LARGEST_LOG_RANGE) & (gauss_error < allowed)
-    return flux, done, gauss
+    lens_map = two_kappa.sub_(1.0).abs_().clamp_(min=1.0).add_(torch.hypot(mass.shear_g1, mass.shear_g2))
+    reach = lens_map.mul_(level.side / math.sqrt(2.0) * narrowest)
+    log_range = slope.mul_(reach).div_(radius)
+    dx, dy = x - mass.x_arcsec, y - mass.y_arcsec
+    lens_distance_squared = dx.square_().addcmul_(dy, dy)
+    return _Midpoint(brightness.mul_(level.side * level.side), radius, reach, log_range, lens_distance_squared)
 
 
-def _cusp_bounds(
-    log_range: torch.Tensor, radius: torch.Tensor, reach: torch.Tensor, area: float, light: LightConstants
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Bound (log range, error) of cells that may hold the source's centre by the profile at their inner edge."""
-    exponent = 2.0 * light.half_inverse_index
-    slope_at_reach = light.b_n * exponent * torch.exp(exponent * torch.log(reach + 1e-12))
+def _judge(midpoint: _Midpoint, constants: _Constants, level: _Level) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (cells that are done, cells for the Gauss rule); the rest is to be split."""
+    flux, log_range = midpoint.flux, midpoint.log_range
+    error = midpoint.error()
+    at_cusp = _where(midpoint.near_cusp())
+    if len(at_cusp):
+        _bound_cusps(at_cusp, midpoint, error, level.side * level.side, constants[1])
+    gauss_error = (log_range * log_range).square_().mul_(flux).mul_(GAUSS_ERROR_FACTOR)
+    done, gauss = error < level.allowed, (log_range < GAUSS_LARGEST_LOG_RANGE) & (gauss_error < level.allowed)
+    if level.side > CENTRE_CELL_PIXELS * level.pixel:
+        settled = ~midpoint.near_lens_centre(level)
+        done, gauss = done & settled, gauss & settled
+    return done, gauss & ~done
+
+
+def _bound_cusps(
+    at_cusp: torch.Tensor, midpoint: _Midpoint, error: torch.Tensor, area: float, light: LightConstants
+) -> None:
+    """Replace log range and error of cells that may hold the source's centre by the profile's at their inner edge."""
+    columns = (midpoint.log_range, midpoint.radius, midpoint.reach,
+               light.half_inverse_index, light.b_n, light.brightness_at_half_light)  # fmt: skip
+    log_range, radius, reach, half_inverse_index, b_n, at_half_light = (
+        column.expand_as(error).reshape(-1).index_select(0, at_cusp) for column in columns
+    )
+    exponent = 2.0 * half_inverse_index
+    slope_at_reach = b_n * exponent * torch.exp(exponent * torch.log(reach + 1e-12))
     log_range = torch.maximum(log_range, slope_at_reach)
     inner = torch.maximum(radius - reach, 0.3 * reach)
-    power = torch.exp(exponent * torch.log(inner))
-    brightest = light.brightness_at_half_light * torch.exp(-light.b_n * (power - 1.0))
-    return log_range, brightest * area * torch.clamp(log_range * log_range * MIDPOINT_ERROR_FACTOR, max=1.0)
+    brightest = at_half_light * torch.exp(-b_n * (torch.exp(exponent * torch.log(inner)) - 1.0))
+    worst = brightest * area * torch.clamp(log_range * log_range * MIDPOINT_ERROR_FACTOR, max=1.0)
+    midpoint.log_range.view(-1).index_copy_(0, at_cusp, log_range)
+    error.view(-1).index_copy_(0, at_cusp, worst)

@@ -122,7 +122,7 @@ class RendererSettings(Settings):
     """How arcs become pixels."""
 
     stamp_pixels: int = setting("side of a stamp, odd", "px", ge=21, le=501)
-    ray_tolerance: float = setting("integration error allowed in a pixel, share of the unlensed flux", gt=0, le=1e-2)
+    ray_tolerance: float = setting("integration error allowed in a cell, share of the unlensed flux", gt=0, le=1e-2)
     psf_moffat_beta: float = setting("exponent of the Moffat PSF: 2.5, 3.5 or 4.5")
     psf_fwhm_scale: float = setting("multiplies each band's PSFSIZE; 1 unless a PSF error is studied", gt=0.2, le=3)
     psf_includes_pixel: bool = setting("PSFSIZE describes stars in pixels, so pixels are not convolved again")
