@@ -157,8 +157,9 @@ def shoot(profiles: Profiles, size_px: int, pixel_scale_arcsec: float, tolerance
     pixel_flux, found, cells = _shoot_pixels(table, size_px, _Level(pixel_scale_arcsec, pixel_scale_arcsec, tolerance))
     for depth in range(1, MAXIMUM_LEVEL + 1):
         side = pixel_scale_arcsec * 0.5**depth
-        rays, cells = _shoot_quarters(table, cells, _Level(side, pixel_scale_arcsec, tolerance, depth == MAXIMUM_LEVEL))
-        found += rays
+        level = _Level(side, pixel_scale_arcsec, tolerance, last=depth == MAXIMUM_LEVEL)
+        leaves, cells = _shoot_quarters(table, cells, level)
+        found += leaves
     rays = _join(_Points, found)
     stamp = profiles.stamp.index_select(0, rays.profile)
     return Rays(stamp, rays.x, rays.y, rays.flux, pixel_flux, profiles.stamp)
