@@ -1,12 +1,14 @@
 """Sources that are pictures of real galaxies instead of profiles.
 
-A picture is smooth on the scale of its own PSF and pixels, so a uniform grid of rays is enough: 6 x 6 a pixel leave
-1e-3 in flux for pictures of 0.03 arcsec pixels. Between its pixels a picture is interpolated linearly; outside it is
-dark. Pictures of finite resolution carry their own PSF into the source plane.
+A picture is smooth on the scale of its own PSF and pixels, so a regular grid of rays is enough: 6 x 6 a pixel leave
+1e-3 in flux for pictures of 0.03 arcsec pixels. Only pixels that can see the picture are given rays: a first ray at
+each pixel's centre tells where it lands, and the lens map bounds how far the rest of the pixel reaches. Between its
+pixels a picture is interpolated linearly; outside it is dark. Pictures carry their own PSF into the source plane.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,8 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lens_assets.lensing.mass import MassConstants, deflection
-from lens_assets.lensing.rays import Rays
+from lens_assets.lensing.geometry import pixel_centres_arcsec
+from lens_assets.lensing.mass import Mass, deflection, largest_stretch, mass_columns
+from lens_assets.lensing.rays import CACHED_PROFILES, Rays
 
 RAYS_PER_PIXEL = 6
 
@@ -40,10 +43,16 @@ class SourceImage:
             )
         return torch.tensor(np.asarray(self.pixels, np.float64) / total / self.pixel_scale_arcsec**2).to(dtype)
 
+    @property
+    def reach_arcsec(self) -> float:
+        """Half the diagonal, with the pixel over which the interpolation fades beyond the edge."""
+        height, width = self.pixels.shape
+        return 0.5 * math.hypot(height + 2, width + 2) * self.pixel_scale_arcsec
+
 
 def shoot_images(
     images: Sequence[SourceImage],
-    mass: MassConstants,
+    mass: Mass,
     source_x_arcsec: NDArray[np.float64],
     source_y_arcsec: NDArray[np.float64],
     angle_deg: NDArray[np.float64],
@@ -52,32 +61,96 @@ def shoot_images(
 ) -> Rays:
     """Return the rays of N pictures, each of unlensed flux one behind its own lens, on N stamps."""
     dtype = mass.x_arcsec.dtype
-    side = pixel_scale_arcsec / RAYS_PER_PIXEL
-    steps = size_px * RAYS_PER_PIXEL
-    axis = ((torch.arange(steps, dtype=torch.float64) - (steps - 1) / 2.0) * side).to(dtype)
-    x, y = axis.repeat(steps), axis.repeat_interleave(steps)
-    found = []
-    for stamp, image in enumerate(images):
-        lens = MassConstants(*(column[stamp] for column in mass))
-        alpha_x, alpha_y, _ = deflection(x, y, lens)
-        turn = np.deg2rad(angle_deg[stamp])
-        dx = x - alpha_x - source_x_arcsec[stamp]
-        dy = y - alpha_y - source_y_arcsec[stamp]
-        column = (np.cos(turn) * dx + np.sin(turn) * dy) / image.pixel_scale_arcsec
-        row = (np.cos(turn) * dy - np.sin(turn) * dx) / image.pixel_scale_arcsec
-        brightness = _interpolate(image.unit_brightness(dtype), column, row)
-        lit = brightness != 0
-        found.append((torch.full_like(x[lit], stamp).long(), x[lit], y[lit], brightness[lit] * side * side))
-    none = torch.zeros(len(images), size_px, size_px, dtype=dtype)
-    stamps, ray_x, ray_y, flux = (torch.cat(parts) for parts in zip(*found, strict=True))
-    return Rays(stamps, ray_x, ray_y, flux, none, torch.arange(len(images)))
+    gallery = _Gallery.hang(images, source_x_arcsec, source_y_arcsec, angle_deg, dtype)
+    axis = torch.as_tensor(pixel_centres_arcsec(size_px, pixel_scale_arcsec)).to(dtype)
+    x, y = axis.repeat(size_px), axis.repeat_interleave(size_px)
+    parts = [
+        _shoot_pixels(gallery, mass, torch.arange(start, min(start + CACHED_PROFILES, len(images))), x, y)
+        for start in range(0, len(images), CACHED_PROFILES)
+    ]
+    stamps, ray_x, ray_y, flux = (torch.cat(columns) for columns in zip(*parts, strict=True))
+    nothing = torch.zeros(len(images), size_px, size_px, dtype=dtype)
+    return Rays(stamps, ray_x, ray_y, flux, nothing, torch.arange(len(images)))
 
 
-def _interpolate(picture: torch.Tensor, column: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
-    """Return the picture's values at positions in pixels from its middle, linear between pixels, zero outside."""
-    height, width = picture.shape
-    normalised = torch.stack([2.0 * column / width, 2.0 * row / height], dim=-1)[None, None]
-    sampled = torch.nn.functional.grid_sample(
-        picture[None, None], normalised, mode="bilinear", padding_mode="zeros", align_corners=False
-    )
-    return sampled[0, 0, 0]
+def _shoot_pixels(
+    gallery: _Gallery, mass: Mass, rows: torch.Tensor, x: torch.Tensor, y: torch.Tensor
+) -> tuple[torch.Tensor, ...]:
+    """Return (stamp, x, y, flux) of the rays of a few pictures that land on them."""
+    side = float(x[1] - x[0])
+    lens = mass_columns(mass, rows, trailing_axis=True)
+    alpha_x, alpha_y, convergence = deflection(x, y, lens)
+    pixel_reach = largest_stretch(convergence, lens).mul_(side / math.sqrt(2.0)).add_(gallery.reach[rows, None])
+    dx, dy = x - alpha_x - gallery.x[rows, None], y - alpha_y - gallery.y[rows, None]
+    sees = torch.nonzero((dx * dx + dy * dy < pixel_reach * pixel_reach).view(-1))[:, 0]
+    row = torch.div(sees, len(x), rounding_mode="floor")
+    stamp = rows.index_select(0, row)
+    pixel = sees - row * len(x)
+    step = side / RAYS_PER_PIXEL
+    offset = ((torch.arange(RAYS_PER_PIXEL, dtype=torch.float64) - (RAYS_PER_PIXEL - 1) / 2.0) * step).to(x.dtype)
+    ray_x = x.index_select(0, pixel) + offset.repeat(RAYS_PER_PIXEL)[:, None]
+    ray_y = y.index_select(0, pixel) + offset.repeat_interleave(RAYS_PER_PIXEL)[:, None]
+    alpha_x, alpha_y, _ = deflection(ray_x, ray_y, mass_columns(mass, stamp))
+    brightness = gallery.brightness(ray_x - alpha_x, ray_y - alpha_y, stamp).view(-1)
+    lit = torch.nonzero(brightness)[:, 0]
+    everything = (stamp.repeat(RAYS_PER_PIXEL**2), ray_x.view(-1), ray_y.view(-1), brightness.mul_(step * step))
+    return tuple(column.index_select(0, lit) for column in everything)
+
+
+@dataclass(frozen=True)
+class _Gallery:
+    """N pictures in the source plane, their pixels end to end, each with a dark frame of one pixel."""
+
+    pixels: torch.Tensor
+    first: torch.Tensor
+    width: torch.Tensor
+    height: torch.Tensor
+    x: torch.Tensor
+    y: torch.Tensor
+    cosine: torch.Tensor
+    sine: torch.Tensor
+    reach: torch.Tensor
+
+    @staticmethod
+    def hang(
+        images: Sequence[SourceImage],
+        x_arcsec: NDArray[np.float64],
+        y_arcsec: NDArray[np.float64],
+        angle_deg: NDArray[np.float64],
+        dtype: torch.dtype,
+    ) -> _Gallery:
+        framed = [torch.nn.functional.pad(image.unit_brightness(dtype), (1, 1, 1, 1)) for image in images]
+        sizes = np.array([picture.numel() for picture in framed], dtype=np.int64)
+        scale = np.array([image.pixel_scale_arcsec for image in images])
+        turn = np.deg2rad(np.asarray(angle_deg, dtype=np.float64))
+        columns = (
+            [picture.shape[1] for picture in framed], [picture.shape[0] for picture in framed],
+            x_arcsec, y_arcsec, np.cos(turn) / scale, np.sin(turn) / scale, [image.reach_arcsec for image in images],
+        )  # fmt: skip
+        return _Gallery(
+            torch.cat([picture.view(-1) for picture in framed]),
+            torch.as_tensor(np.cumsum(sizes) - sizes),
+            *(torch.tensor(np.asarray(column, dtype=np.float64)).to(dtype) for column in columns),
+        )
+
+    def brightness(self, x_arcsec: torch.Tensor, y_arcsec: torch.Tensor, picture: torch.Tensor) -> torch.Tensor:
+        """Return the brightness at source-plane points (k, n), column j on picture `picture[j]`; zero outside."""
+        first = self.first.index_select(0, picture)
+        width, height, x, y, cosine, sine = (
+            column.index_select(0, picture)
+            for column in (self.width, self.height, self.x, self.y, self.cosine, self.sine)
+        )
+        dx, dy = x_arcsec - x, y_arcsec - y
+        column = torch.addcmul(cosine * dx, sine, dy).add_((width - 1.0) / 2.0)
+        row = torch.addcmul(cosine * dy, sine, dx, value=-1.0).add_((height - 1.0) / 2.0)
+        # Points beyond the frame are moved onto it, where everything is dark.
+        column = torch.minimum(column.clamp_(min=0.0), width - 1.001)
+        row = torch.minimum(row.clamp_(min=0.0), height - 1.001)
+        left, below = torch.floor(column), torch.floor(row)
+        to_right, upwards = column.sub_(left), row.sub_(below)
+        corner = (torch.addcmul(left, below, width).long() + first).view(-1)
+        wide = width.long().expand_as(left).reshape(-1)
+        value = [self.pixels.index_select(0, place).view_as(left) for place in (corner, corner + 1)]
+        lower = torch.lerp(value[0], value[1], to_right)
+        value = [self.pixels.index_select(0, place).view_as(left) for place in (corner + wide, corner + wide + 1)]
+        return torch.lerp(lower, torch.lerp(value[0], value[1], to_right), upwards)

@@ -1,12 +1,20 @@
-"""Image positions, their number, and the multiply imaged area of a singular isothermal ellipsoid with shear.
+"""Image positions, their number, and the multiply imaged area of a power-law lens with shear.
 
-The deflection of an isothermal lens depends on the direction only, alpha(phi). With M = 1 - Gamma (Gamma the shear
-matrix) and theta = r e(phi) about the lens, the lens equation r M e(phi) = beta + alpha(phi) has an image in direction
-phi where M e x (beta + alpha) = 0 and M e . (beta + alpha) > 0: one bracketed root in one variable, for any shape and
-shear, and r follows. The central image of a singular lens has no flux and is not counted.
+The deflection of a power law is homogeneous, alpha = r^(1-t) A(phi) at theta = r e(phi) from the lens, t = 1 for an
+isothermal one. With M = 1 - Gamma (Gamma the shear matrix) the lens equation r M e - r^(1-t) A = beta is solved along
+M e for the radius of each direction, (r + b) for an isothermal lens and by bisection otherwise; there is an image
+where the component across M e vanishes too: one bracketed root in one variable, for any shape and shear.
 
-Caustics: with kappa = K(phi)/r and G = g1 cos 2phi + g2 sin 2phi, det A = (1 - |g|^2) - 2 kappa (1 - G), so the
-critical curve is r = 2 K (1 - G)/(1 - |g|^2); the lens map takes it to the tangential caustic, and r -> 0 to the cut.
+Of a lens steeper than isothermal every source has a counter-image, however faint: images below FAINTEST_IMAGE are not
+counted. The central image of a shallower or singular lens is not counted either.
+
+Magnification. With complex alpha and z: d alpha/dz = kappa, d alpha/dz* = gamma, and homogeneity gives
+(1-t) alpha = z kappa + z* gamma. So gamma = (1-t) alpha/z* - kappa z/z*, and det A = (1-kappa)^2 - |gamma + g|^2.
+
+Caustics. kappa and gamma fall as u = r^-t, so on the direction phi det A = D is a quadratic in u,
+(K^2 - |G|^2) u^2 - 2 (K + Re(g* G)) u + 1 - |g|^2 = D, with K and G their values at r = 1. D = 0 is the tangential
+critical curve (smaller u) and, of shallow lenses, the radial one; the cut of an isothermal lens is r -> 0, and that of
+a steeper one is where counter-images reach FAINTEST_IMAGE. The lens map takes them to the source plane.
 """
 
 from __future__ import annotations
@@ -18,12 +26,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lens_assets.lensing.mass import MassConstants, deflection
+from lens_assets.lensing.mass import Mass, MassConstants, deflection, mass_columns
 
 DIRECTIONS = 1440
 """Directions sampled for sign changes; two images closer than a quarter degree are merging and may be missed."""
 
 BISECTIONS = 48
+
+FAINTEST_IMAGE = 1e-3
+"""Magnification below which counter-images of lenses steeper than isothermal do not count."""
+
+KEPT_IMAGES = 4
+"""Images whose positions are truth columns; an isothermal ellipsoid with small shear has no more."""
 
 
 @dataclass(frozen=True)
@@ -39,100 +53,160 @@ class Images:
         """Return the number of images of each source, shape (sources,)."""
         return np.bincount(self.source, minlength=sources).astype(np.int64)
 
+    def brightest(self, sources: int) -> NDArray[np.float64]:
+        """Return x, y and magnification of each source's brightest images, (sources, KEPT_IMAGES, 3), NaN beyond."""
+        table = np.full((sources, KEPT_IMAGES, 3), np.nan)
+        order = np.lexsort((-np.abs(self.magnification), self.source))
+        source = self.source[order]
+        rank = np.arange(len(source)) - np.searchsorted(source, source)
+        kept = rank < KEPT_IMAGES
+        values = np.stack([self.x_arcsec, self.y_arcsec, self.magnification], axis=1)[order]
+        table[source[kept], rank[kept]] = values[kept]
+        return table
+
 
 @dataclass(frozen=True)
-class _Isothermal:
-    """alpha(phi) and M e(phi) of N lenses; arrays broadcast over directions."""
+class _Directions:
+    """The unit deflection A and M e of lenses in directions phi from +x; tensors broadcast."""
 
-    mass: MassConstants
+    mass: Mass
+    e: torch.Tensor
+    alpha: torch.Tensor
+    mapped: torch.Tensor
+    convergence: torch.Tensor
+    exponent: torch.Tensor
+    shear: torch.Tensor
 
-    def at(self, phi: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return (cos, sin, alpha_x, alpha_y, (M e)_x, (M e)_y, K) in directions phi."""
+    @staticmethod
+    def of(mass: Mass, phi: torch.Tensor) -> _Directions:
         cosine, sine = torch.cos(phi), torch.sin(phi)
-        zero = torch.zeros_like(self.mass.shear_g1)
-        unsheared = self.mass._replace(x_arcsec=zero, y_arcsec=zero, shear_g1=zero, shear_g2=zero)
-        alpha_x, alpha_y, two_kappa = deflection(cosine, sine, unsheared)
-        g1, g2 = self.mass.shear_g1, self.mass.shear_g2
-        return (
-            cosine,
-            sine,
-            alpha_x,
-            alpha_y,
-            cosine - g1 * cosine - g2 * sine,
-            sine - g2 * cosine + g1 * sine,
-            0.5 * two_kappa,
-        )
+        zero = torch.zeros_like(mass.shear_g1)
+        unsheared = mass._replace(x_arcsec=zero, y_arcsec=zero, shear_g1=zero, shear_g2=zero)
+        alpha_x, alpha_y, mean_convergence = deflection(cosine, sine, unsheared)
+        exponent = torch.ones_like(zero) if isinstance(mass, MassConstants) else mass.exponent
+        e = torch.complex(cosine, sine)
+        shear = torch.complex(mass.shear_g1, mass.shear_g2)
+        convergence = 0.5 * (2.0 - exponent) * mean_convergence
+        return _Directions(mass, e, torch.complex(alpha_x, alpha_y), e - shear * e.conj(), convergence, exponent, shear)
+
+    def radius(self, beta: torch.Tensor) -> torch.Tensor:
+        """Return the largest r at which the equation holds along M e; zero or negative where there is none."""
+        length = self.mapped.abs()
+        along = (self.mapped.conj() * self.alpha).real / length
+        offset = (self.mapped.conj() * beta).real / length
+        if isinstance(self.mass, MassConstants):
+            return (offset + along) / length
+        t = self.exponent
+        # r s - r^(1-t) a = b: increasing for t >= 1; for t < 1 only beyond its minimum, at r^t = a (1 - t)/s.
+        low = torch.clamp(along * (1.0 - t) / length, min=1e-30) ** (1.0 / t)
+        high = low + 2.0 * offset.abs() / length + torch.clamp(2.0 * along / length, min=0.0) ** (1.0 / t)
+
+        def excess(r: torch.Tensor) -> torch.Tensor:
+            return r * length - r ** (1.0 - t) * along - offset
+
+        exists = excess(low) <= 0
+        log_low, log_high = torch.log(low), torch.log(high)
+        for _ in range(BISECTIONS):
+            middle = 0.5 * (log_low + log_high)
+            beyond = excess(torch.exp(middle)) > 0
+            log_low, log_high = torch.where(beyond, log_low, middle), torch.where(beyond, middle, log_high)
+        return torch.where(exists, torch.exp(0.5 * (log_low + log_high)), -torch.ones_like(low))
+
+    def mismatch(self, beta: torch.Tensor) -> torch.Tensor:
+        """Return the component of the lens equation across M e at that radius; NaN where there is none."""
+        radius = self.radius(beta)
+        if isinstance(self.mass, MassConstants):
+            return (self.mapped.conj() * (beta + self.alpha)).imag
+        across = (self.mapped.conj() * (beta + radius ** (1.0 - self.exponent) * self.alpha)).imag
+        return torch.where(radius > 0, across, torch.nan)
+
+    def unit_shear(self) -> torch.Tensor:
+        """Return the lens's own complex shear at r = 1."""
+        return (1.0 - self.exponent) * self.alpha / self.e.conj() - self.convergence * self.e / self.e.conj()
+
+    def determinant(self, radius: torch.Tensor) -> torch.Tensor:
+        """Return det A at distances from the lens."""
+        fall = radius ** (-self.exponent)
+        return (1.0 - fall * self.convergence) ** 2 - (fall * self.unit_shear() + self.shear).abs() ** 2
+
+    def curves(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the tangential caustic and the outer edge of double imaging in the source plane, about the lens."""
+        lens_shear = self.unit_shear()
+        quadratic = self.convergence**2 - lens_shear.abs() ** 2
+        half_linear = self.convergence + (self.shear.conj() * lens_shear).real
+        constant = 1.0 - self.shear.abs() ** 2
+
+        def small_root(determinant: float) -> torch.Tensor:
+            difference = constant - determinant
+            root = torch.sqrt(torch.clamp(half_linear**2 - quadratic * difference, min=0.0))
+            return difference / (half_linear + root)
+
+        tangential = self.mapped_to_source(small_root(0.0))
+        if isinstance(self.mass, MassConstants):
+            return tangential, -self.alpha
+        root = torch.sqrt(torch.clamp(half_linear**2 - quadratic * constant, min=0.0))
+        radial = (half_linear + root) / torch.clamp(quadratic, min=1e-12)
+        faint = small_root(-1.0 / FAINTEST_IMAGE)
+        return tangential, self.mapped_to_source(torch.where(self.exponent < 1.0, radial, faint))
+
+    def mapped_to_source(self, fall: torch.Tensor) -> torch.Tensor:
+        """Return the source of the point at r^-t = fall in each direction."""
+        radius = fall ** (-1.0 / self.exponent)
+        return radius * self.mapped - radius ** (1.0 - self.exponent) * self.alpha
 
 
-def _rows(mass: MassConstants, index: torch.Tensor) -> MassConstants:
-    return MassConstants(*(column[index] for column in mass))
+def _double(mass: Mass) -> Mass:
+    return type(mass)(*(column.double() for column in mass))
 
 
-def _double(mass: MassConstants) -> MassConstants:
-    return MassConstants(*(column.double() for column in mass))
-
-
-def find_images(
-    mass: MassConstants, source_x_arcsec: NDArray[np.float64], source_y_arcsec: NDArray[np.float64]
-) -> Images:
+def find_images(mass: Mass, source_x_arcsec: NDArray[np.float64], source_y_arcsec: NDArray[np.float64]) -> Images:
     """Return every image of N point sources at stamp coordinates, each behind its own lens, ordered by source."""
     mass = _double(mass)
-    beta_x = torch.tensor(np.array(source_x_arcsec, dtype=np.float64)) - mass.x_arcsec
-    beta_y = torch.tensor(np.array(source_y_arcsec, dtype=np.float64)) - mass.y_arcsec
-
-    def mismatch(phi: torch.Tensor, lens: MassConstants, bx: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
-        _, _, alpha_x, alpha_y, map_x, map_y, _ = _Isothermal(lens).at(phi)
-        return map_x * (by + alpha_y) - map_y * (bx + alpha_x)
-
+    beta = torch.complex(
+        torch.tensor(np.array(source_x_arcsec, dtype=np.float64)) - mass.x_arcsec,
+        torch.tensor(np.array(source_y_arcsec, dtype=np.float64)) - mass.y_arcsec,
+    )
+    every = torch.arange(len(beta))
     # The half step keeps the samples off the axes, where symmetric systems have their images.
     samples = (torch.arange(DIRECTIONS + 1, dtype=torch.float64) + 0.5) * (2.0 * math.pi / DIRECTIONS)
-    columns = MassConstants(*(column[:, None] for column in mass))
-    sampled = mismatch(samples[None, :], columns, beta_x[:, None], beta_y[:, None])
-    source, step = torch.nonzero((sampled[:, :-1] < 0) != (sampled[:, 1:] < 0), as_tuple=True)
+    sampled = _Directions.of(mass_columns(mass, every, trailing_axis=True), samples[None, :]).mismatch(beta[:, None])
+    before, after = sampled[:, :-1], sampled[:, 1:]
+    crossing = ((before < 0) != (after < 0)) & ~(before.isnan() | after.isnan())
+    source, step = torch.nonzero(crossing, as_tuple=True)
     low, high = samples[step], samples[step + 1]
-    lens, bx, by = _rows(mass, source), beta_x[source], beta_y[source]
+    lens, own_beta = mass_columns(mass, source), beta[source]
     low_sign = sampled[source, step] < 0
     for _ in range(BISECTIONS):
         middle = 0.5 * (low + high)
-        same = (mismatch(middle, lens, bx, by) < 0) == low_sign
+        same = (_Directions.of(lens, middle).mismatch(own_beta) < 0) == low_sign
         low, high = torch.where(same, middle, low), torch.where(same, high, middle)
-    phi = 0.5 * (low + high)
-    cosine, sine, alpha_x, alpha_y, map_x, map_y, convergence = _Isothermal(lens).at(phi)
-    radius = (map_x * (bx + alpha_x) + map_y * (by + alpha_y)) / (map_x**2 + map_y**2)
+    directions = _Directions.of(lens, 0.5 * (low + high))
+    radius = directions.radius(own_beta)
+    magnification = 1.0 / directions.determinant(radius)
     real = radius > 1e-9
-    shear_squared = lens.shear_g1**2 + lens.shear_g2**2
-    aligned = lens.shear_g1 * torch.cos(2 * phi) + lens.shear_g2 * torch.sin(2 * phi)
-    determinant = (1 - shear_squared) - 2 * convergence / radius * (1 - aligned)
+    if not isinstance(mass, MassConstants):
+        real &= magnification.abs() >= FAINTEST_IMAGE
+    position = torch.complex(lens.x_arcsec, lens.y_arcsec) + radius * directions.e
     return Images(
-        source[real].numpy(),
-        (lens.x_arcsec + radius * cosine)[real].numpy(),
-        (lens.y_arcsec + radius * sine)[real].numpy(),
-        (1.0 / determinant)[real].numpy(),
+        source[real].numpy(), position.real[real].numpy(), position.imag[real].numpy(), magnification[real].numpy()
     )
 
 
-def multiply_imaged_radius_arcsec(mass: MassConstants, directions: int = 720) -> NDArray[np.float64]:
+def multiply_imaged_radius_arcsec(mass: Mass, directions: int = 720) -> NDArray[np.float64]:
     """Return how far the multiply imaged region reaches from the lens in each source-plane direction.
 
-    Shape (N, directions), arcsec, directions evenly spaced from +x. The region is the union of what the cut and the
-    tangential caustic enclose; both are star-shaped about the lens.
+    Shape (N, directions), arcsec, directions evenly spaced from +x. The region is the union of what the cut (of
+    shallow lenses the radial caustic) and the tangential caustic enclose; both are star-shaped about the lens.
     """
     mass = _double(mass)
     phi = torch.arange(4 * directions, dtype=torch.float64) * (2.0 * math.pi / (4 * directions))
-    lenses = MassConstants(*(column[:, None] for column in mass))
-    _, _, alpha_x, alpha_y, map_x, map_y, convergence = _Isothermal(lenses).at(phi[None, :])
-    shear_squared = lenses.shear_g1**2 + lenses.shear_g2**2
-    aligned = lenses.shear_g1 * torch.cos(2 * phi) + lenses.shear_g2 * torch.sin(2 * phi)
-    radius = 2.0 * convergence * (1.0 - aligned) / (1.0 - shear_squared)
-    curves = (
-        (-alpha_x, -alpha_y),
-        (radius * map_x - alpha_x, radius * map_y - alpha_y),
-    )
+    every = torch.arange(len(mass.x_arcsec))
+    curves = _Directions.of(mass_columns(mass, every, trailing_axis=True), phi[None, :]).curves()
     reach = np.zeros((len(mass.x_arcsec), directions))
     wanted = np.arange(directions) * (2.0 * np.pi / directions)
-    for curve_x, curve_y in curves:
-        angle = torch.atan2(curve_y, curve_x).numpy() % (2.0 * np.pi)
-        distance = torch.hypot(curve_x, curve_y).numpy()
+    for curve in curves:
+        angle = torch.angle(curve).numpy() % (2.0 * np.pi)
+        distance = curve.abs().numpy()
         for row in range(len(reach)):
             order = np.argsort(angle[row], kind="stable")
             found = np.interp(wanted, angle[row][order], distance[row][order], period=2.0 * np.pi)
@@ -140,7 +214,7 @@ def multiply_imaged_radius_arcsec(mass: MassConstants, directions: int = 720) ->
     return reach
 
 
-def multiply_imaged_area_arcsec2(mass: MassConstants) -> NDArray[np.float64]:
+def multiply_imaged_area_arcsec2(mass: Mass) -> NDArray[np.float64]:
     """Return the source-plane area with two or more images, shape (N,), arcsec^2 (cross-section of the lens)."""
     reach = multiply_imaged_radius_arcsec(mass)
     return np.asarray(np.pi * np.mean(reach**2, axis=1))

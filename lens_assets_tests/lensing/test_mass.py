@@ -11,7 +11,7 @@ from lenstronomy.LensModel.lens_model import LensModel
 from lenstronomy.Util.param_util import phi_q2_ellipticity
 
 from lens_assets.lensing.geometry import angle_from_x_rad
-from lens_assets.lensing.mass import deflection, mass_constants
+from lens_assets.lensing.mass import deflection, largest_stretch, mass_constants, power_law_constants
 
 
 def ours(x, y, theta_e=1.3, q=0.7, angle_deg=25.0, g1=0.0, g2=0.0, centre=(0.1, -0.2)):
@@ -103,3 +103,71 @@ def test_mirroring_east_and_west_mirrors_the_deflection(q, angle, x, y):
 def test_deflection_is_proportional_to_the_einstein_radius(scale):
     x, y = points(20)
     assert np.allclose(ours(x, y, theta_e=scale)[0], scale * ours(x, y, theta_e=1.0)[0], rtol=1e-9, atol=1e-12)
+
+
+def power_law(slope, q=0.7, g1=0.0, g2=0.0):
+    return power_law_constants([1.3], [q], [25.0], [g1], [g2], [0.1], [-0.2], [slope])
+
+
+@pytest.mark.parametrize("slope", [1.5, 1.8, 2.0, 2.2, 2.6])
+@pytest.mark.parametrize("q", [0.3, 0.6, 0.95])
+def test_power_law_deflections_agree_with_lenstronomy_to_one_in_a_million(slope, q):
+    x, y = points()
+    e1, e2 = phi_q2_ellipticity(float(angle_from_x_rad(25.0)), q)
+    lens = [{"theta_E": 1.3, "gamma": slope, "e1": e1, "e2": e2, "center_x": 0.1, "center_y": -0.2},
+            {"gamma1": 0.04, "gamma2": -0.02, "ra_0": 0.1, "dec_0": -0.2}]  # fmt: skip
+    model = LensModel(["EPL", "SHEAR"])
+    theirs = model.alpha(x, y, lens)
+    mass = power_law(slope, q, 0.04, -0.02)
+    alpha_x, alpha_y, mean_convergence = (
+        part.numpy() for part in deflection(torch.as_tensor(x), torch.as_tensor(y), mass)
+    )
+    size = np.hypot(*theirs)
+    assert np.max(np.hypot(alpha_x - theirs[0], alpha_y - theirs[1]) / size) < 1e-6
+    assert np.allclose(mean_convergence * (3.0 - slope) / 2.0, model.kappa(x, y, lens), rtol=1e-5)
+
+
+def test_a_power_law_of_isothermal_slope_is_the_isothermal_lens_and_the_critical_area_keeps_its_meaning():
+    x, y = map(torch.as_tensor, points())
+    general = deflection(x, y, power_law(2.0, 0.6, 0.03, 0.01))
+    special = deflection(x, y, mass_constants([1.3], [0.6], [25.0], [0.03], [0.01], [0.1], [-0.2]))
+    for one, other in zip(general, special, strict=True):
+        assert torch.allclose(one, other, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("q", [0.2, 1.0])
+@pytest.mark.parametrize("slope", [1.4, 2.0, 2.5])
+def test_a_power_law_is_finite_at_its_centre_and_when_round(q, slope, dtype):
+    mass = power_law_constants([1.0], [q], [0.0], [0.01], [0.0], [0.0], [0.0], [slope], dtype)
+    zero = torch.zeros(1, dtype=dtype)
+    alpha_x, alpha_y, _ = deflection(zero, zero, mass)
+    assert float(alpha_x) == float(alpha_y) == 0.0
+    ring = torch.linspace(0.0, 6.0, 7, dtype=dtype)
+    alpha_x, alpha_y, _ = deflection(torch.cos(ring), torch.sin(ring), mass)
+    assert torch.isfinite(alpha_x).all()
+    if q == 1.0:
+        unsheared = torch.hypot(alpha_x - 0.01 * torch.cos(ring), alpha_y + 0.01 * torch.sin(ring))
+        assert torch.allclose(unsheared, torch.ones_like(ring), rtol=1e-5)
+
+
+def test_a_slope_without_finite_mass_is_refused():
+    with pytest.raises(ValueError, match="density_slope"):
+        power_law(3.0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    slope=st.floats(1.3, 2.7), q=st.floats(0.2, 1.0), radius=st.floats(0.02, 8.0), direction=st.floats(0.0, 6.3),
+    g1=st.floats(-0.1, 0.1),
+)  # fmt: skip
+def test_no_step_on_the_image_plane_is_stretched_beyond_the_bound(slope, q, radius, direction, g1):
+    mass = power_law_constants([1.0], [q], [30.0], [g1], [0.05], [0.0], [0.0], [slope])
+    step = 1e-5 * radius
+    x = radius * np.cos(direction) + step * np.cos(np.linspace(0, 2 * np.pi, 24, endpoint=False))
+    y = radius * np.sin(direction) + step * np.sin(np.linspace(0, 2 * np.pi, 24, endpoint=False))
+    alpha_x, alpha_y, convergence = deflection(torch.as_tensor(x), torch.as_tensor(y), mass)
+    bound = float(largest_stretch(convergence, mass).max())
+    beta = (x - alpha_x.numpy()) + 1j * (y - alpha_y.numpy())
+    stretch = np.abs(beta - np.roll(beta, 12)) / (2 * step)
+    assert stretch.max() <= bound * 1.001
