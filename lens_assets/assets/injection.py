@@ -27,8 +27,9 @@ PLAN_COLUMNS = {
     "host_weight": "inverse probability with which the host was selected from the population",
     "sky_sigma_r": "sky noise of the host's stamp [nmgy/px]; other bands alike",
     "theta_e_arcsec": "Einstein radius, product average of the axes [arcsec]",
-    "lens_axis_ratio": "axis ratio of the isothermal ellipsoid",
+    "lens_axis_ratio": "axis ratio of the mass",
     "lens_angle_deg": "major axis, East of North [deg]",
+    "lens_density_slope": "slope of the mass density, rho ~ r^-slope; 2 is isothermal",
     "shear_g1": "external shear in stamp axes, g1 > 0 stretches East-West",
     "shear_g2": "external shear in stamp axes, stretch at 45 deg from +x (West) to +y (North)",
     "lens_x_arcsec": "lens centre from the stamp's centre, +x is West [arcsec]",
@@ -51,6 +52,9 @@ TRUTH_COLUMNS = PLAN_COLUMNS | {
     "lensed_mag_r": "lensed total r on the stamp [AB mag]; other bands alike",
     "magnification": "flux of the lensed source on the stamp over its unlensed total, measured",
     "n_images": "images of the source's centre (the central one of a singular lens has no flux)",
+    "image_1_x_arcsec": "position of the brightest image of the source's centre, +x is West [arcsec]; empty if none",
+    "image_1_y_arcsec": "the same, +y is North [arcsec]; images 2 to 4 alike, by falling magnification",
+    "image_1_magnification": "signed magnification of a point there; negative where the image is mirrored",
     "multiply_imaged_area_arcsec2": "source-plane area with two or more images [arcsec^2]",
     "arc_snr": "noiseless r flux at 4 to 16 px over sky sigma sqrt(pixels)",
     "gain_r": "electrons per nanomaggy used for the arcs' photon noise; other bands alike",
@@ -63,7 +67,7 @@ TRUTH_COLUMNS = PLAN_COLUMNS | {
     kinds={"parquet"},
     inputs=("training_manifest", "cutouts", "brightness_calibration"),
     settings=("injection", "selection_function"),
-    code_version="injection-plan-1",
+    code_version="injection-plan-2",
 )
 def injection_plan(run: AssetRun) -> Product:
     """Hosts, cells and drawn parameters of every injection, before any pixel.
@@ -125,7 +129,7 @@ def injection_plan(run: AssetRun) -> Product:
     kinds={"pytorch", "arrow"},
     inputs=("injection_plan", "cutouts"),
     settings=("injection",),
-    code_version="injection-render-1",
+    code_version="injection-render-2",
     pool="images",
 )
 def injection_pilot(run: AssetRun) -> Product:
@@ -144,7 +148,7 @@ def injection_pilot(run: AssetRun) -> Product:
     inputs=("injection_plan", "cutouts"),
     settings=("injection",),
     partitions="condition",
-    code_version="injection-render-1",
+    code_version="injection-render-2",
     pool="images",
     behind="realism_gate",
 )

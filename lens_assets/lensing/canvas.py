@@ -14,12 +14,13 @@ pixel already, and a stamp's value is the PSF-convolved brightness at the pixel 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
 
-from lens_assets.lensing.psf import moffat_transfer
+from lens_assets.lensing.psf import PsfImages, moffat_transfer
 from lens_assets.lensing.rays import Rays
 
 OVERSAMPLING = 2
@@ -86,20 +87,40 @@ class Canvas:
         return slice(first, first + OVERSAMPLING * self.size_px, OVERSAMPLING)
 
     def convolve(self, grid: torch.Tensor, psf_fwhm_arcsec: torch.Tensor, beta: float) -> torch.Tensor:
-        """Return stamps (N, bands, size, size) of a grid (N, cells, cells) and FWHMs (N, bands), flux per pixel."""
+        """Return stamps (N, bands, size, size) of a grid (N, cells, cells) under Moffat PSFs of FWHMs (N, bands).
+
+        Values are flux per pixel.
+        """
         transfer = moffat_transfer(self._plane.wavenumbers, psf_fwhm_arcsec.to(self.dtype)[:, :, None], beta)
-        stamps = torch.empty(*psf_fwhm_arcsec.shape, self.size_px, self.size_px, dtype=self.dtype)
+
+        def planes(part: slice) -> torch.Tensor:
+            # One row at a time: selecting along the last axis of a larger array is six times slower.
+            rows = [band.index_select(0, self._plane.index) for band in transfer[part].flatten(0, 1)]
+            return torch.stack(rows).view(-1, transfer.shape[1], self.cells, self.cells // 2 + 1)
+
+        return self._convolved(grid, transfer.shape[1], planes)
+
+    def convolve_images(self, grid: torch.Tensor, psf_fwhm_arcsec: torch.Tensor, psf: PsfImages) -> torch.Tensor:
+        """Return the same under each band's PSF image, stretched to the FWHMs (N, bands)."""
+        frequency_y = torch.fft.fftfreq(self.cells, self.cell_arcsec, dtype=torch.float64)
+        frequency_x = torch.fft.rfftfreq(self.cells, self.cell_arcsec, dtype=torch.float64)
+        complex_dtype = torch.complex64 if self.dtype == torch.float32 else torch.complex128
+
+        def planes(part: slice) -> torch.Tensor:
+            return psf.transfer(frequency_y, frequency_x, psf_fwhm_arcsec[part]).to(complex_dtype)
+
+        return self._convolved(grid, psf_fwhm_arcsec.shape[1], planes)
+
+    def _convolved(self, grid: torch.Tensor, bands: int, planes: Callable[[slice], torch.Tensor]) -> torch.Tensor:
+        stamps = torch.empty(len(grid), bands, self.size_px, self.size_px, dtype=self.dtype)
         for start in range(0, len(grid), CACHED_STAMPS):
             part = slice(start, start + CACHED_STAMPS)
-            stamps[part] = self._convolve(grid[part], transfer[part])
+            stamps[part] = self._sampled(grid[part], planes(part))
         return stamps
 
-    def _convolve(self, grid: torch.Tensor, transfer: torch.Tensor) -> torch.Tensor:
+    def _sampled(self, grid: torch.Tensor, transfer: torch.Tensor) -> torch.Tensor:
         """Multiply the spectrum by the transfer and sample pixel centres: a coarser grid adds aliases together."""
-        # One row at a time: selecting along the last axis of a larger array is six times slower.
-        rows = [band.index_select(0, self._plane.index) for band in transfer.flatten(0, 1)]
-        plane = torch.stack(rows).view(*transfer.shape[:2], self.cells, -1)
-        product = (torch.fft.rfft2(grid) * self._plane.correction)[:, None] * plane
+        product = (torch.fft.rfft2(grid) * self._plane.correction)[:, None] * transfer
         folded = product[:, :, : self.padded_px] + product[:, :, self.padded_px :]
         half = self.padded_px // 2 + 1
         # The other alias along a row has negative frequency, which a real image's spectrum holds as its conjugate.

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from lens_assets.lensing.geometry import pixel_centres_arcsec
 from lens_assets.lensing.mass import Mass, deflection, largest_stretch, mass_columns
-from lens_assets.lensing.rays import CACHED_PROFILES, Rays
+from lens_assets.lensing.rays import CACHED_PROFILES, Rays, outer_share
 
 RAYS_PER_PIXEL = 6
 
@@ -58,14 +58,20 @@ def shoot_images(
     angle_deg: NDArray[np.float64],
     size_px: int,
     pixel_scale_arcsec: float,
+    inner_images: bool = True,
 ) -> Rays:
-    """Return the rays of N pictures, each of unlensed flux one behind its own lens, on N stamps."""
+    """Return the rays of N pictures, each of unlensed flux one behind its own lens, on N stamps.
+
+    `inner_images` is that of `rays.Profiles`.
+    """
     dtype = mass.x_arcsec.dtype
     gallery = _Gallery.hang(images, source_x_arcsec, source_y_arcsec, angle_deg, dtype)
     axis = torch.as_tensor(pixel_centres_arcsec(size_px, pixel_scale_arcsec)).to(dtype)
     x, y = axis.repeat(size_px), axis.repeat_interleave(size_px)
     parts = [
-        _shoot_pixels(gallery, mass, torch.arange(start, min(start + CACHED_PROFILES, len(images))), x, y)
+        _shoot_pixels(
+            gallery, mass, torch.arange(start, min(start + CACHED_PROFILES, len(images))), (x, y), inner_images
+        )
         for start in range(0, len(images), CACHED_PROFILES)
     ]
     stamps, ray_x, ray_y, flux = (torch.cat(columns) for columns in zip(*parts, strict=True))
@@ -74,9 +80,10 @@ def shoot_images(
 
 
 def _shoot_pixels(
-    gallery: _Gallery, mass: Mass, rows: torch.Tensor, x: torch.Tensor, y: torch.Tensor
+    gallery: _Gallery, mass: Mass, rows: torch.Tensor, pixels: tuple[torch.Tensor, torch.Tensor], inner_images: bool
 ) -> tuple[torch.Tensor, ...]:
     """Return (stamp, x, y, flux) of the rays of a few pictures that land on them."""
+    x, y = pixels
     side = float(x[1] - x[0])
     lens = mass_columns(mass, rows, trailing_axis=True)
     alpha_x, alpha_y, convergence = deflection(x, y, lens)
@@ -90,8 +97,11 @@ def _shoot_pixels(
     offset = ((torch.arange(RAYS_PER_PIXEL, dtype=torch.float64) - (RAYS_PER_PIXEL - 1) / 2.0) * step).to(x.dtype)
     ray_x = x.index_select(0, pixel) + offset.repeat(RAYS_PER_PIXEL)[:, None]
     ray_y = y.index_select(0, pixel) + offset.repeat_interleave(RAYS_PER_PIXEL)[:, None]
-    alpha_x, alpha_y, _ = deflection(ray_x, ray_y, mass_columns(mass, stamp))
-    brightness = gallery.brightness(ray_x - alpha_x, ray_y - alpha_y, stamp).view(-1)
+    alpha_x, alpha_y, convergence = deflection(ray_x, ray_y, mass_columns(mass, stamp))
+    brightness = gallery.brightness(ray_x - alpha_x, ray_y - alpha_y, stamp)
+    if not inner_images:
+        brightness *= outer_share(convergence)
+    brightness = brightness.view(-1)
     lit = torch.nonzero(brightness)[:, 0]
     everything = (stamp.repeat(RAYS_PER_PIXEL**2), ray_x.view(-1), ray_y.view(-1), brightness.mul_(step * step))
     return tuple(column.index_select(0, lit) for column in everything)

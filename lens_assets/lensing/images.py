@@ -65,44 +65,69 @@ class Images:
         return table
 
 
+_Vector = tuple[torch.Tensor, torch.Tensor]
+"""Real and imaginary part. torch's own complex product rounds differently at a tensor's end, so bytes would depend on
+how many lenses are solved together; for the same reason powers are written as exponentials of logarithms."""
+
+
+def _dot(a: _Vector, b: _Vector) -> torch.Tensor:
+    """Return Re(conj(a) b)."""
+    return a[0] * b[0] + a[1] * b[1]
+
+
+def _cross(a: _Vector, b: _Vector) -> torch.Tensor:
+    """Return Im(conj(a) b)."""
+    return a[0] * b[1] - a[1] * b[0]
+
+
+def _times(a: _Vector, b: _Vector) -> _Vector:
+    return a[0] * b[0] - a[1] * b[1], a[0] * b[1] + a[1] * b[0]
+
+
+def _power(base: torch.Tensor, exponent: torch.Tensor) -> torch.Tensor:
+    return torch.exp(exponent * torch.log(base))
+
+
 @dataclass(frozen=True)
 class _Directions:
     """The unit deflection A and M e of lenses in directions phi from +x; tensors broadcast."""
 
-    mass: Mass
-    e: torch.Tensor
-    alpha: torch.Tensor
-    mapped: torch.Tensor
-    convergence: torch.Tensor
+    isothermal: bool
     exponent: torch.Tensor
-    shear: torch.Tensor
+    e: _Vector
+    alpha: _Vector
+    mapped: _Vector
+    convergence: torch.Tensor
+    shear: _Vector
 
     @staticmethod
     def of(mass: Mass, phi: torch.Tensor) -> _Directions:
-        cosine, sine = torch.cos(phi), torch.sin(phi)
+        e = torch.cos(phi), torch.sin(phi)
         zero = torch.zeros_like(mass.shear_g1)
         unsheared = mass._replace(x_arcsec=zero, y_arcsec=zero, shear_g1=zero, shear_g2=zero)
-        alpha_x, alpha_y, mean_convergence = deflection(cosine, sine, unsheared)
+        alpha_x, alpha_y, mean_convergence = deflection(*e, unsheared)
+        isothermal = isinstance(mass, MassConstants)
         exponent = torch.ones_like(zero) if isinstance(mass, MassConstants) else mass.exponent
-        e = torch.complex(cosine, sine)
-        shear = torch.complex(mass.shear_g1, mass.shear_g2)
+        shear = mass.shear_g1, mass.shear_g2
+        sheared = _times(shear, (e[0], -e[1]))
+        mapped = e[0] - sheared[0], e[1] - sheared[1]
         convergence = 0.5 * (2.0 - exponent) * mean_convergence
-        return _Directions(mass, e, torch.complex(alpha_x, alpha_y), e - shear * e.conj(), convergence, exponent, shear)
+        return _Directions(isothermal, exponent, e, (alpha_x, alpha_y), mapped, convergence, shear)
 
-    def radius(self, beta: torch.Tensor) -> torch.Tensor:
+    def radius(self, beta: _Vector) -> torch.Tensor:
         """Return the largest r at which the equation holds along M e; zero or negative where there is none."""
-        length = self.mapped.abs()
-        along = (self.mapped.conj() * self.alpha).real / length
-        offset = (self.mapped.conj() * beta).real / length
-        if isinstance(self.mass, MassConstants):
+        length = torch.sqrt(_dot(self.mapped, self.mapped))
+        along = _dot(self.mapped, self.alpha) / length
+        offset = _dot(self.mapped, beta) / length
+        if self.isothermal:
             return (offset + along) / length
         t = self.exponent
         # r s - r^(1-t) a = b: increasing for t >= 1; for t < 1 only beyond its minimum, at r^t = a (1 - t)/s.
-        low = torch.clamp(along * (1.0 - t) / length, min=1e-30) ** (1.0 / t)
-        high = low + 2.0 * offset.abs() / length + torch.clamp(2.0 * along / length, min=0.0) ** (1.0 / t)
+        low = _power(torch.clamp(along * (1.0 - t) / length, min=1e-30), 1.0 / t)
+        high = low + 2.0 * offset.abs() / length + _power(torch.clamp(2.0 * along / length, min=1e-30), 1.0 / t)
 
         def excess(r: torch.Tensor) -> torch.Tensor:
-            return r * length - r ** (1.0 - t) * along - offset
+            return r * length - _power(r, 1.0 - t) * along - offset
 
         exists = excess(low) <= 0
         log_low, log_high = torch.log(low), torch.log(high)
@@ -110,49 +135,56 @@ class _Directions:
             middle = 0.5 * (log_low + log_high)
             beyond = excess(torch.exp(middle)) > 0
             log_low, log_high = torch.where(beyond, log_low, middle), torch.where(beyond, middle, log_high)
-        return torch.where(exists, torch.exp(0.5 * (log_low + log_high)), -torch.ones_like(low))
+        return torch.where(exists, torch.exp(0.5 * (log_low + log_high)), -torch.ones_like(log_low))
 
-    def mismatch(self, beta: torch.Tensor) -> torch.Tensor:
+    def mismatch(self, beta: _Vector) -> torch.Tensor:
         """Return the component of the lens equation across M e at that radius; NaN where there is none."""
+        if self.isothermal:
+            return _cross(self.mapped, (beta[0] + self.alpha[0], beta[1] + self.alpha[1]))
         radius = self.radius(beta)
-        if isinstance(self.mass, MassConstants):
-            return (self.mapped.conj() * (beta + self.alpha)).imag
-        across = (self.mapped.conj() * (beta + radius ** (1.0 - self.exponent) * self.alpha)).imag
+        fall = _power(radius.abs(), 1.0 - self.exponent)
+        across = _cross(self.mapped, (beta[0] + fall * self.alpha[0], beta[1] + fall * self.alpha[1]))
         return torch.where(radius > 0, across, torch.nan)
 
-    def unit_shear(self) -> torch.Tensor:
-        """Return the lens's own complex shear at r = 1."""
-        return (1.0 - self.exponent) * self.alpha / self.e.conj() - self.convergence * self.e / self.e.conj()
+    def unit_shear(self) -> _Vector:
+        """Return the lens's own complex shear at r = 1; 1/e* = e and e/e* = e^2 for a unit vector."""
+        squared = _times(self.e, self.e)
+        turned = _times(self.alpha, self.e)
+        rest = 1.0 - self.exponent
+        return rest * turned[0] - self.convergence * squared[0], rest * turned[1] - self.convergence * squared[1]
 
     def determinant(self, radius: torch.Tensor) -> torch.Tensor:
         """Return det A at distances from the lens."""
-        fall = radius ** (-self.exponent)
-        return (1.0 - fall * self.convergence) ** 2 - (fall * self.unit_shear() + self.shear).abs() ** 2
+        fall = _power(radius, -self.exponent)
+        own = self.unit_shear()
+        shear = fall * own[0] + self.shear[0], fall * own[1] + self.shear[1]
+        return (1.0 - fall * self.convergence).square() - _dot(shear, shear)
 
-    def curves(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def curves(self) -> tuple[_Vector, _Vector]:
         """Return the tangential caustic and the outer edge of double imaging in the source plane, about the lens."""
-        lens_shear = self.unit_shear()
-        quadratic = self.convergence**2 - lens_shear.abs() ** 2
-        half_linear = self.convergence + (self.shear.conj() * lens_shear).real
-        constant = 1.0 - self.shear.abs() ** 2
+        own = self.unit_shear()
+        quadratic = self.convergence.square() - _dot(own, own)
+        half_linear = self.convergence + _dot(self.shear, own)
+        constant = 1.0 - _dot(self.shear, self.shear)
 
         def small_root(determinant: float) -> torch.Tensor:
             difference = constant - determinant
-            root = torch.sqrt(torch.clamp(half_linear**2 - quadratic * difference, min=0.0))
+            root = torch.sqrt(torch.clamp(half_linear.square() - quadratic * difference, min=0.0))
             return difference / (half_linear + root)
 
-        tangential = self.mapped_to_source(small_root(0.0))
-        if isinstance(self.mass, MassConstants):
-            return tangential, -self.alpha
-        root = torch.sqrt(torch.clamp(half_linear**2 - quadratic * constant, min=0.0))
+        tangential = self._source_of(small_root(0.0))
+        if self.isothermal:
+            return tangential, (-self.alpha[0], -self.alpha[1])
+        root = torch.sqrt(torch.clamp(half_linear.square() - quadratic * constant, min=0.0))
         radial = (half_linear + root) / torch.clamp(quadratic, min=1e-12)
         faint = small_root(-1.0 / FAINTEST_IMAGE)
-        return tangential, self.mapped_to_source(torch.where(self.exponent < 1.0, radial, faint))
+        return tangential, self._source_of(torch.where(self.exponent < 1.0, radial, faint))
 
-    def mapped_to_source(self, fall: torch.Tensor) -> torch.Tensor:
+    def _source_of(self, fall: torch.Tensor) -> _Vector:
         """Return the source of the point at r^-t = fall in each direction."""
-        radius = fall ** (-1.0 / self.exponent)
-        return radius * self.mapped - radius ** (1.0 - self.exponent) * self.alpha
+        radius = _power(fall, -1.0 / self.exponent)
+        bend = _power(radius, 1.0 - self.exponent)
+        return radius * self.mapped[0] - bend * self.alpha[0], radius * self.mapped[1] - bend * self.alpha[1]
 
 
 def _double(mass: Mass) -> Mass:
@@ -162,33 +194,34 @@ def _double(mass: Mass) -> Mass:
 def find_images(mass: Mass, source_x_arcsec: NDArray[np.float64], source_y_arcsec: NDArray[np.float64]) -> Images:
     """Return every image of N point sources at stamp coordinates, each behind its own lens, ordered by source."""
     mass = _double(mass)
-    beta = torch.complex(
-        torch.tensor(np.array(source_x_arcsec, dtype=np.float64)) - mass.x_arcsec,
-        torch.tensor(np.array(source_y_arcsec, dtype=np.float64)) - mass.y_arcsec,
-    )
-    every = torch.arange(len(beta))
+    beta_x = torch.tensor(np.array(source_x_arcsec, dtype=np.float64)) - mass.x_arcsec
+    beta_y = torch.tensor(np.array(source_y_arcsec, dtype=np.float64)) - mass.y_arcsec
+    every = torch.arange(len(beta_x))
     # The half step keeps the samples off the axes, where symmetric systems have their images.
     samples = (torch.arange(DIRECTIONS + 1, dtype=torch.float64) + 0.5) * (2.0 * math.pi / DIRECTIONS)
-    sampled = _Directions.of(mass_columns(mass, every, trailing_axis=True), samples[None, :]).mismatch(beta[:, None])
+    directions = _Directions.of(mass_columns(mass, every, trailing_axis=True), samples[None, :])
+    sampled = directions.mismatch((beta_x[:, None], beta_y[:, None]))
     before, after = sampled[:, :-1], sampled[:, 1:]
     crossing = ((before < 0) != (after < 0)) & ~(before.isnan() | after.isnan())
     source, step = torch.nonzero(crossing, as_tuple=True)
     low, high = samples[step], samples[step + 1]
-    lens, own_beta = mass_columns(mass, source), beta[source]
+    lens, beta = mass_columns(mass, source), (beta_x[source], beta_y[source])
     low_sign = sampled[source, step] < 0
     for _ in range(BISECTIONS):
         middle = 0.5 * (low + high)
-        same = (_Directions.of(lens, middle).mismatch(own_beta) < 0) == low_sign
+        same = (_Directions.of(lens, middle).mismatch(beta) < 0) == low_sign
         low, high = torch.where(same, middle, low), torch.where(same, high, middle)
-    directions = _Directions.of(lens, 0.5 * (low + high))
-    radius = directions.radius(own_beta)
-    magnification = 1.0 / directions.determinant(radius)
+    found = _Directions.of(lens, 0.5 * (low + high))
+    radius = found.radius(beta)
+    magnification = 1.0 / found.determinant(torch.clamp(radius, min=1e-12))
     real = radius > 1e-9
     if not isinstance(mass, MassConstants):
         real &= magnification.abs() >= FAINTEST_IMAGE
-    position = torch.complex(lens.x_arcsec, lens.y_arcsec) + radius * directions.e
     return Images(
-        source[real].numpy(), position.real[real].numpy(), position.imag[real].numpy(), magnification[real].numpy()
+        source[real].numpy(),
+        (lens.x_arcsec + radius * found.e[0])[real].numpy(),
+        (lens.y_arcsec + radius * found.e[1])[real].numpy(),
+        magnification[real].numpy(),
     )
 
 
@@ -204,9 +237,9 @@ def multiply_imaged_radius_arcsec(mass: Mass, directions: int = 720) -> NDArray[
     curves = _Directions.of(mass_columns(mass, every, trailing_axis=True), phi[None, :]).curves()
     reach = np.zeros((len(mass.x_arcsec), directions))
     wanted = np.arange(directions) * (2.0 * np.pi / directions)
-    for curve in curves:
-        angle = torch.angle(curve).numpy() % (2.0 * np.pi)
-        distance = curve.abs().numpy()
+    for curve_x, curve_y in curves:
+        angle = np.arctan2(curve_y.numpy(), curve_x.numpy()) % (2.0 * np.pi)
+        distance = torch.sqrt(curve_x.square() + curve_y.square()).numpy()
         for row in range(len(reach)):
             order = np.argsort(angle[row], kind="stable")
             found = np.interp(wanted, angle[row][order], distance[row][order], period=2.0 * np.pi)

@@ -10,25 +10,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from lens_assets.campaign.stages.injection import ClumpSettings, InjectionSettings, RendererSettings
+from lens_assets.campaign.stages.injection import FileSettings, InjectionSettings, RendererSettings
 from lens_assets.lensing.canvas import Canvas
-from lens_assets.lensing.geometry import angle_from_x_rad, pixel_centres_arcsec
+from lens_assets.lensing.geometry import pixel_centres_arcsec
 from lens_assets.lensing.image_sources import SourceImage, shoot_images
-from lens_assets.lensing.images import find_images, multiply_imaged_area_arcsec2
-from lens_assets.lensing.light import light_constants
-from lens_assets.lensing.mass import MassConstants, mass_constants
+from lens_assets.lensing.images import KEPT_IMAGES, find_images, multiply_imaged_area_arcsec2
 from lens_assets.lensing.noise import added_noise, inferred_gain
 from lens_assets.lensing.priors import PARAMETER_COLUMNS
-from lens_assets.lensing.rays import Profiles, shoot
+from lens_assets.lensing.psf import PsfImages
+from lens_assets.lensing.rays import shoot
+from lens_assets.lensing.sources import lens_of, source_fluxes, source_pictures, source_profiles
 from lens_assets.lensing.status import InjectionStatus
-from lens_assets.sky.randomness import generator
-from lens_assets.survey.units import BANDS, PIXEL_SCALE_ARCSEC, flux_to_mag, mag_to_flux
+from lens_assets.survey.units import BANDS, PIXEL_SCALE_ARCSEC, flux_to_mag
 
 ARC_ANNULUS_PX = (4.0, 16.0)
 """Where `arc_snr` is summed: beyond the host's core, within the reach of galaxy-scale Einstein radii."""
@@ -172,76 +173,28 @@ def render_arcs(
     renderer = settings.renderer
     with one_thread():
         canvas = Canvas(renderer.stamp_pixels, PIXEL_SCALE_ARCSEC, dtype, not renderer.psf_includes_pixel)
-        if source_images is None:
-            profiles = source_profiles(rows, settings.seed, settings.source.clumps, dtype)
+        pictures = source_images if source_images is not None else source_pictures(rows, settings)
+        if pictures is None:
+            profiles = source_profiles(rows, settings, dtype)
             rays = shoot(profiles, renderer.stamp_pixels, PIXEL_SCALE_ARCSEC, renderer.ray_tolerance)
         else:
             x, y, angle = rows[["source_x_arcsec", "source_y_arcsec", "source_angle_deg"]].to_numpy(np.float64).T
-            lenses = lens_of(rows, dtype)
-            rays = shoot_images(source_images, lenses, x, y, angle, renderer.stamp_pixels, PIXEL_SCALE_ARCSEC)
+            size, inner = renderer.stamp_pixels, renderer.inner_images == "included"
+            rays = shoot_images(pictures, lens_of(rows, dtype), x, y, angle, size, PIXEL_SCALE_ARCSEC, inner)
         grid = canvas.deposit(rays, len(rows))
         magnification = grid.sum(dim=(1, 2), dtype=torch.float64).numpy()
         fwhm = torch.tensor(rows[list(PSF_COLUMNS)].to_numpy(np.float64) * renderer.psf_fwhm_scale)
-        unit = canvas.convolve(grid, fwhm, renderer.psf_moffat_beta)
+        if renderer.psf_profile == "images":
+            unit = canvas.convolve_images(grid, fwhm, _psf_images(renderer.psf_images))
+        else:
+            unit = canvas.convolve(grid, fwhm, renderer.psf_moffat_beta)
         flux = torch.as_tensor(source_fluxes(rows)).to(dtype)
         return (unit * flux[:, :, None, None]).numpy(), magnification
 
 
-def source_fluxes(rows: pd.DataFrame) -> NDArray[np.float64]:
-    """Return unlensed total fluxes by band, nanomaggies, shape (N, 3); zero for an infinite magnitude."""
-    r = rows["source_mag_r"].to_numpy(np.float64)
-    g = r + rows["source_g_minus_r"].to_numpy(np.float64)
-    z = r - rows["source_r_minus_z"].to_numpy(np.float64)
-    return mag_to_flux(np.stack([g, r, z], axis=1))
-
-
-def lens_of(rows: pd.DataFrame, dtype: torch.dtype = torch.float64) -> MassConstants:
-    """Return the deflectors of truth rows."""
-    return mass_constants(
-        rows["theta_e_arcsec"], rows["lens_axis_ratio"], rows["lens_angle_deg"],
-        rows["shear_g1"], rows["shear_g2"], rows["lens_x_arcsec"], rows["lens_y_arcsec"], dtype,
-    )  # fmt: skip
-
-
-def source_profiles(
-    rows: pd.DataFrame, seed: int, clumps: ClumpSettings, dtype: torch.dtype = torch.float32
-) -> Profiles:
-    """Return the light profiles of truth rows behind their lenses: one Sersic each, then the clumps."""
-    columns = ["source_x_arcsec", "source_y_arcsec", "source_half_light_radius_arcsec", "source_sersic_index",
-               "source_axis_ratio", "source_angle_deg"]  # fmt: skip
-    main = rows[columns].to_numpy(np.float64)
-    count = rows["source_clumps"].to_numpy(np.int64)
-    fraction = np.where(count > 0, rows["source_clump_flux_fraction"].to_numpy(np.float64), 0.0)
-    stamps = [np.arange(len(rows))]
-    shapes, fluxes = [main], [1.0 - fraction]
-    for row in np.flatnonzero(count):
-        knots = _clumps(main[row], int(count[row]), seed, str(rows["injection_id"].iloc[row]), clumps)
-        stamps.append(np.full(len(knots), row))
-        shapes.append(knots)
-        fluxes.append(np.full(len(knots), fraction[row] / count[row]))
-    stamp = np.concatenate(stamps)
-    x, y, radius, index, ratio, angle = np.concatenate(shapes).T
-    light = light_constants(x, y, radius, index, ratio, angle, np.concatenate(fluxes), dtype)
-    mass = MassConstants(*(column[torch.as_tensor(stamp)] for column in lens_of(rows, dtype)))
-    return Profiles(mass, light, torch.as_tensor(stamp))
-
-
-def _clumps(
-    source: NDArray[np.float64], count: int, seed: int, injection_id: str, settings: ClumpSettings
-) -> NDArray[np.float64]:
-    """Return round exponential knots placed uniformly within the source's half-light ellipse, shape (count, 6)."""
-    x, y, radius, _, ratio, angle_deg = source
-    stream = generator(seed, injection_id, "clump_positions")
-    distance = radius * np.sqrt(stream.uniform(size=count))
-    direction = stream.uniform(0.0, 2.0 * np.pi, size=count)
-    along = distance * np.cos(direction) / np.sqrt(ratio)
-    across = distance * np.sin(direction) * np.sqrt(ratio)
-    turn = float(angle_from_x_rad(angle_deg))
-    knots = np.empty((count, 6))
-    knots[:, 0] = x + along * np.cos(turn) - across * np.sin(turn)
-    knots[:, 1] = y + along * np.sin(turn) + across * np.cos(turn)
-    knots[:, 2:] = (radius * settings.radius_fraction, 1.0, 1.0, 0.0)
-    return knots
+@lru_cache(maxsize=2)
+def _psf_images(file: FileSettings) -> PsfImages:
+    return PsfImages.read(Path(file.path), file.sha256)
 
 
 def annulus_snr(arcs_r: NDArray[np.floating], sky_sigma_r: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -278,13 +231,18 @@ def _truth(rows: pd.DataFrame, measured: _Measured) -> pd.DataFrame:
     for plane, band in enumerate(BANDS):
         truth[f"lensed_mag_{band}"] = flux_to_mag(lensed[:, plane])
     truth["magnification"] = magnification
-    images, area = np.zeros(len(rows), dtype=np.int64), np.full(len(rows), np.nan)
+    count, area = np.zeros(len(rows), dtype=np.int64), np.full(len(rows), np.nan)
+    brightest = np.full((len(rows), KEPT_IMAGES, 3), np.nan)
     if good.any():
         lenses = lens_of(rows[good])
         x, y = (rows.loc[good, f"source_{axis}_arcsec"].to_numpy(np.float64) for axis in "xy")
-        images[good] = find_images(lenses, x, y).counts(int(good.sum()))
+        images = find_images(lenses, x, y)
+        count[good], brightest[good] = images.counts(int(good.sum())), images.brightest(int(good.sum()))
         area[good] = multiply_imaged_area_arcsec2(lenses)
-    truth["n_images"] = images
+    truth["n_images"] = count
+    for image in range(KEPT_IMAGES):
+        for part, name in enumerate(("x_arcsec", "y_arcsec", "magnification")):
+            truth[f"image_{image + 1}_{name}"] = brightest[:, image, part]
     truth["multiply_imaged_area_arcsec2"] = area
     truth["arc_snr"] = np.where(good, measured.arc_snr, np.nan)
     for plane, band in enumerate(BANDS):

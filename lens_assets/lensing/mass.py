@@ -190,7 +190,7 @@ def largest_stretch(convergence: torch.Tensor, mass: Mass) -> torch.Tensor:
     |gamma| <= kappa + |1 - t| m/q for mean convergence m, and nothing but kappa for an isothermal lens; external shear
     adds its own size. `convergence` is used up.
     """
-    shear = torch.hypot(mass.shear_g1, mass.shear_g2)
+    shear = torch.sqrt(mass.shear_g1.square() + mass.shear_g2.square())
     if isinstance(mass, MassConstants):
         return convergence.sub_(1.0).abs_().clamp_(min=1.0).add_(shear)
     t = mass.exponent

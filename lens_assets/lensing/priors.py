@@ -39,6 +39,7 @@ PARAMETER_COLUMNS: tuple[str, ...] = (
     "theta_e_arcsec",
     "lens_axis_ratio",
     "lens_angle_deg",
+    "lens_density_slope",
     "shear_g1",
     "shear_g2",
     "lens_x_arcsec",
@@ -139,7 +140,8 @@ def _draw_lens(drawn: dict[str, FloatArray], hosts: pd.DataFrame, prior: LensPri
         turn = np.where(follows, np.mod(host_angle_deg(e1, e2) + offset, 180.0), turn)
         angle_density = np.where(follows, offset_density, angle_density)
     drawn["lens_angle_deg"] = turn
-    log_pdf = log_pdf + angle_density
+    drawn["lens_density_slope"], slope_density = _uniform_in(u("density_slope"), prior.density_slope)
+    log_pdf = log_pdf + angle_density + slope_density
     for column, sigma in (
         ("shear_g1", prior.shear_sigma),
         ("shear_g2", prior.shear_sigma),
@@ -190,7 +192,10 @@ def _draw_position(drawn: dict[str, FloatArray], prior: SourcePositionSettings, 
 def _within_caustic(
     drawn: dict[str, FloatArray], direction: FloatArray, share: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return (angle from +x, radius, log density) of points uniform in the multiply imaged region."""
+    """Return (angle from +x, radius, log density) of points uniform in the multiply imaged region.
+
+    The region is that of the isothermal lens whatever the slope, so that a change of slope moves no source.
+    """
     lenses = mass_constants(
         drawn["theta_e_arcsec"], drawn["lens_axis_ratio"], drawn["lens_angle_deg"],
         drawn["shear_g1"], drawn["shear_g2"], drawn["lens_x_arcsec"], drawn["lens_y_arcsec"],

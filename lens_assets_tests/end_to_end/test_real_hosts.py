@@ -21,8 +21,9 @@ from lens_assets.detector.data import LabelledStamps
 from lens_assets.detector.frozen import FrozenDetector, single
 from lens_assets.detector.training import train
 from lens_assets.imaging.quality import quality_table
-from lens_assets.lensing.injection import RenderResult, null_injections, render_injections, source_fluxes
+from lens_assets.lensing.injection import RenderResult, null_injections, render_injections
 from lens_assets.lensing.plan import draw_parameters
+from lens_assets.lensing.sources import source_fluxes
 from lens_assets.lensing.status import InjectionStatus
 from lens_assets.realism.battery import Background, run_battery
 from lens_assets.realism.examine import StampTable, halves, observe, observe_injections, paired_sky

@@ -12,10 +12,10 @@ from lens_assets.lensing.injection import (
     render_arcs,
     render_batches,
     render_injections,
-    source_fluxes,
 )
 from lens_assets.lensing.noise import inferred_gain, shot_noise
 from lens_assets.lensing.plan import draw_parameters
+from lens_assets.lensing.sources import source_fluxes
 from lens_assets.lensing.status import InjectionStatus, describe
 from lens_assets.survey.units import mag_to_flux
 

@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 from scipy.stats import kstest, norm
 
+from lens_assets.campaign.stages.injection import RangeSettings
 from lens_assets.lensing.images import find_images
-from lens_assets.lensing.injection import lens_of
 from lens_assets.lensing.plan import draw_parameters
 from lens_assets.lensing.priors import PARAMETER_COLUMNS, draw_prior
+from lens_assets.lensing.sources import lens_of
 
 RANGE = (0.5, 2.5)
 
@@ -35,9 +36,12 @@ def rows(count=4000, e1=0.0, e2=0.0):
     )
 
 
+SLOPES = RangeSettings(minimum=1.8, maximum=2.2)
+
+
 @pytest.fixture(scope="module")
 def drawn(demo):
-    return draw_prior(rows(), demo, 7, 0.0)
+    return draw_prior(rows(), changed(demo, "lens", density_slope=SLOPES), 7, 0.0)
 
 
 def test_marginals_follow_the_settings(drawn, demo):
@@ -47,6 +51,7 @@ def test_marginals_follow_the_settings(drawn, demo):
         "source_mag_r": ("uniform", (source.mag_r.minimum, source.mag_r.maximum - source.mag_r.minimum)),
         "source_g_minus_r": ("norm", (source.g_minus_r.mean, source.g_minus_r.sigma)),
         "source_r_minus_z": ("norm", (source.r_minus_z.mean, source.r_minus_z.sigma)),
+        "lens_density_slope": ("uniform", (1.8, 0.4)),
         "shear_g1": ("norm", (0.0, demo.lens.shear_sigma)),
         "lens_x_arcsec": ("norm", (0.0, demo.lens.centre_sigma_arcsec)),
     }
@@ -75,13 +80,14 @@ def test_parameters_are_drawn_independently(drawn):
 
 def test_a_draw_depends_on_its_id_alone(drawn, demo):
     few = rows().iloc[[17, 3]]
-    again = draw_prior(few, demo, 7, 0.0)
+    sloped = changed(demo, "lens", density_slope=SLOPES)
+    again = draw_prior(few, sloped, 7, 0.0)
     pd.testing.assert_frame_equal(again, drawn.loc[[17, 3]])
-    assert not np.allclose(draw_prior(few, demo, 8, 0.0)["source_mag_r"], again["source_mag_r"])
+    assert not np.allclose(draw_prior(few, sloped, 8, 0.0)["source_mag_r"], again["source_mag_r"])
 
 
 def test_the_calibrated_shift_moves_every_magnitude_alike_and_nothing_else(drawn, demo):
-    shifted = draw_prior(rows(), demo, 7, -0.7)
+    shifted = draw_prior(rows(), changed(demo, "lens", density_slope=SLOPES), 7, -0.7)
     assert np.allclose(shifted["source_mag_r"], drawn["source_mag_r"] - 0.7)
     pd.testing.assert_frame_equal(shifted.drop(columns="source_mag_r"), drawn.drop(columns="source_mag_r"))
 
@@ -111,6 +117,52 @@ def test_densities_integrate_to_one(demo):
         inside = one["lens_axis_ratio"].between(left, right)
         if inside.sum() > 200:
             assert q_density[inside].mean() == pytest.approx(count, rel=0.15)
+
+
+def test_the_stored_density_reweights_the_draws_to_any_population_inside_them(demo):
+    """Mean of f/exp(log_pdf) over the draws is the integral of f: one, for a narrower population f written out here."""
+    wide = changed(demo, "lens", density_slope=SLOPES, axis_ratio_mode="uniform", angle_mode="uniform")
+    one = draw_prior(rows(20000), wide, 11, 0.4)
+    inside = np.ones(len(one))
+
+    def uniform_within(column, low, high):
+        nonlocal inside
+        inside = inside * np.where(one[column].between(low, high), 1.0 / (high - low), 0.0)
+
+    source, largest = demo.source, demo.source.position.beta_over_theta_e.maximum
+    uniform_within("theta_e_arcsec", 0.8, 2.2)
+    uniform_within("lens_axis_ratio", 0.55, 0.98)
+    uniform_within("lens_angle_deg", 20.0, 170.0)
+    uniform_within("source_angle_deg", 0.0, 150.0)
+    uniform_within("lens_density_slope", 1.85, 2.2)
+    uniform_within("source_mag_r", source.mag_r.minimum + 0.6, source.mag_r.maximum + 0.4)
+    uniform_within("source_sersic_index", source.sersic_index.minimum, source.sersic_index.maximum - 0.3)
+    uniform_within("source_axis_ratio", 0.45, source.axis_ratio.maximum)
+    uniform_within("source_half_light_radius_arcsec", 0.12, 0.55)
+    for column, mean, sigma in (
+        ("shear_g1", 0.0, demo.lens.shear_sigma), ("shear_g2", 0.01, 0.9 * demo.lens.shear_sigma),
+        ("lens_x_arcsec", 0.0, demo.lens.centre_sigma_arcsec), ("lens_y_arcsec", 0.0, demo.lens.centre_sigma_arcsec),
+        ("source_g_minus_r", source.g_minus_r.mean, source.g_minus_r.sigma),
+        ("source_r_minus_z", source.r_minus_z.mean, 0.9 * source.r_minus_z.sigma),
+    ):  # fmt: skip
+        inside = inside * norm.pdf(one[column], mean, sigma)
+    offset = np.hypot(one["source_x_arcsec"] - one["lens_x_arcsec"], one["source_y_arcsec"] - one["lens_y_arcsec"])
+    reach = 0.9 * largest * one["theta_e_arcsec"]
+    inside = inside * np.where(offset < reach, 1.0 / (np.pi * reach**2), 0.0)
+    inside = inside * np.where(one["source_clumps"] == 0, 1.0, 0.0)
+    ratio = inside / np.exp(one["log_pdf"])
+    assert ratio.mean() == pytest.approx(1.0, abs=4.0 * ratio.std() / np.sqrt(len(one)))
+    assert ratio.std() / np.sqrt(len(one)) < 0.05
+
+
+def test_a_conditional_density_integrates_to_one_over_its_own_parameter(demo):
+    """The truncated normal of the axis ratio and the wrapped one of the angle, summed over the draws' histogram."""
+    one = draw_prior(rows(20000, 0.1, 0.05), demo, 5, 0.0)
+    rest = draw_prior(rows(20000, 0.1, 0.05), changed(demo, "lens", axis_ratio_mode="uniform"), 5, 0.0)
+    width = demo.lens.axis_ratio.maximum - demo.lens.axis_ratio.minimum
+    density = np.exp(one["log_pdf"] - rest["log_pdf"]) / width
+    # For a density p drawn from itself, the mean of 1/p is the length of its support.
+    assert (1.0 / density).mean() == pytest.approx(width, rel=0.1)
 
 
 def test_clump_probability_is_part_of_the_density(demo):

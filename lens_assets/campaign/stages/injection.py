@@ -32,8 +32,23 @@ class NormalSettings(Settings):
     sigma: float = setting("standard deviation", "unit of the quantity", gt=0)
 
 
+class FileSettings(Settings):
+    """A file that belongs to the campaign; empty where it is not used."""
+
+    path: str = setting("place of the file; empty where it is not used")
+    sha256: str = setting("SHA-256 the file must have; required with a path", pattern=r"^([0-9a-f]{64})?$")
+
+    @model_validator(mode="after")
+    def _pinned(self) -> FileSettings:
+        if bool(self.path) != bool(self.sha256):
+            raise ValueError("path, sha256: expected both or neither, so that another file is another campaign")
+        return self
+
+
 class LensPriorSettings(Settings):
     """The deflector. Its Einstein radius is uniform within the grid's bin and has no setting here."""
+
+    density_slope: RangeSettings = setting("slope of the density, rho ~ r^-slope, uniform; 2 is isothermal")
 
     axis_ratio_mode: Literal["uniform", "host"] = setting("q uniform, or normal about the host's b/a and truncated")
     axis_ratio: RangeSettings = setting("range of the mass axis ratio q")
@@ -81,6 +96,11 @@ class ClumpSettings(Settings):
 class SourcePriorSettings(Settings):
     """The source, unlensed and as observed (colours are observed, not rest frame)."""
 
+    light: Literal["sersic", "bank"] = setting(
+        "sersic: profiles and clumps; bank: pictures of real galaxies, resized to the drawn half-light radius"
+    )
+    bank: FileSettings = setting("bank of pictures, HDF5, for light: bank")
+
     mag_r: RangeSettings = setting("unlensed total r magnitude, before the calibrated shift", "AB mag")
     g_minus_r: NormalSettings = setting("observed g - r", "mag")
     r_minus_z: NormalSettings = setting("observed r - z", "mag")
@@ -103,6 +123,8 @@ class SourcePriorSettings(Settings):
                 raise ValueError(
                     f"{name}: expected a range within [{lowest}, {highest}], got [{prior.minimum}, {prior.maximum}]"
                 )
+        if self.light == "bank" and not self.bank.path:
+            raise ValueError("light: bank needs bank.path and bank.sha256")
         return self
 
 
@@ -123,6 +145,11 @@ class RendererSettings(Settings):
 
     stamp_pixels: int = setting("side of a stamp, odd", "px", ge=21, le=501)
     ray_tolerance: float = setting("integration error allowed in a cell, share of the unlensed flux", gt=0, le=1e-2)
+    inner_images: Literal["included", "suppressed"] = setting(
+        "whether demagnified images near the lens centre are drawn; suppressed studies what they do"
+    )
+    psf_profile: Literal["moffat", "images"] = setting("Moffat profiles, or one PSF image a band; FWHM from PSFSIZE")
+    psf_images: FileSettings = setting("NPZ with images g, r, z and pixel_scale_arcsec, for psf_profile: images")
     psf_moffat_beta: float = setting("exponent of the Moffat PSF: 2.5, 3.5 or 4.5")
     psf_fwhm_scale: float = setting("multiplies each band's PSFSIZE; 1 unless a PSF error is studied", gt=0.2, le=3)
     psf_includes_pixel: bool = setting("PSFSIZE describes stars in pixels, so pixels are not convolved again")
@@ -134,6 +161,8 @@ class RendererSettings(Settings):
             raise ValueError(f"stamp_pixels: expected an odd number, got {self.stamp_pixels}")
         if self.psf_moffat_beta not in MOFFAT_BETAS:
             raise ValueError(f"psf_moffat_beta: expected one of {MOFFAT_BETAS}, got {self.psf_moffat_beta}")
+        if self.psf_profile == "images" and not self.psf_images.path:
+            raise ValueError("psf_profile: images needs psf_images.path and psf_images.sha256")
         return self
 
 
@@ -172,6 +201,9 @@ class InjectionSettings(Settings):
     """The stage `injection`."""
 
     seed: int = setting("seed of every draw of this stage", ge=0)
+    pilot_design: Literal["prior", "grid_small", "grid_wide"] = setting(
+        "how the pilot is drawn: from the priors below, or every configuration of a legacy design alike"
+    )
     pilot_injections: int = setting("injections of the pilot, over the host population", ge=1, le=1_000_000)
     hosts: HostSettings = setting("hosts")
     lens: LensPriorSettings = setting("prior of the deflector")
@@ -184,4 +216,6 @@ class InjectionSettings(Settings):
     def _axis_ratio(self) -> InjectionSettings:
         if self.lens.axis_ratio.minimum < 0.2 or self.lens.axis_ratio.maximum > 1.0:
             raise ValueError("lens.axis_ratio: expected a range within [0.2, 1]")
+        if self.lens.density_slope.minimum < 1.3 or self.lens.density_slope.maximum > 2.7:
+            raise ValueError("lens.density_slope: expected a range within [1.3, 2.7]")
         return self
