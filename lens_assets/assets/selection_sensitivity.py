@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     kinds={"parquet", "torch"},
     inputs=("injection_batches", "injection_scores", "frozen_detector", "cutouts"),
     settings=("selection_function", "injection", "evaluation"),
-    code_version="sensitivity-1",
+    code_version="sensitivity-2",
     pool="torch",
     behind="realism_gate",
 )
