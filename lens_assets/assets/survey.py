@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lens_assets.assets.framework import AssetRun, Product, lens_asset
+from lens_assets.environment import STATE_VARIABLE
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from matplotlib.figure import Figure
 
 _COLUMNS = {
@@ -50,15 +51,20 @@ def sweep_sources(run: AssetRun) -> Product:
 
     Each source is held once, with the derived magnitudes, colours, shapes, depths and HEALPix cells, and with the
     rows of neighbouring partitions within the margin, marked, for spatial joins. Files that cannot be read are set
-    aside with the reason; the table `files` accounts for every row that was read.
+    aside with the reason; the table `files` accounts for every row that was read, and `bricks` holds the sources of
+    each brick in which the release found objects, since a sweep file that a mirror lacks shows in nothing else.
     """
+    import pyarrow.parquet as pq
+
     from lens_assets.sky.healpix import parse_partition_key
+    from lens_assets.survey.bricks import sources_by_brick
     from lens_assets.survey.ingest import ingest_partition
     from lens_assets.survey.sources import MAG_BANDS, Region
     from lens_assets.survey.staging import Staging
 
     settings = run.campaign.survey
     files = survey_files(run)
+    bricks = files.read_bricks()
     nside, pixel = parse_partition_key(str(run.partition))
     tiles = files.tiles_of_partition(nside, pixel, settings.margin_arcsec)
     region = Region(nside, pixel, settings.margin_arcsec, settings.faintest_mag_z, settings.extinction_corrected)
@@ -66,6 +72,8 @@ def sweep_sources(run: AssetRun) -> Product:
     read = run.progress(tiles, "sweep files", len(tiles))
     result = ingest_partition(read, files, region, settings.chunk_rows, staging, run.scratch)
     accounts = result.accounts
+    held = pq.read_table(result.path, columns=["brickname"])["brickname"]
+    by_brick = sources_by_brick(bricks, held.to_pandas(), nside, pixel)
     for row in accounts[accounts["status"] != "ok"].itertuples():
         run.log.warning("quarantined %s: %s, %s", row.sweep_file, row.reason, row.detail)
     for row in accounts[(accounts["status"] == "ok") & (accounts["malformed"] > 0)].itertuples():
@@ -74,7 +82,7 @@ def sweep_sources(run: AssetRun) -> Product:
     without = result.nulls([f"mag_{band}" for band in MAG_BANDS])
     return Product(
         table=result.path,
-        tables={"files": accounts},
+        tables={"files": accounts, "bricks": by_brick},
         figures={"sources": _map(result.path)},
         summary={
             "sources": int(accounts["kept"].sum()) - in_margin,
@@ -84,6 +92,8 @@ def sweep_sources(run: AssetRun) -> Product:
             "rows_read": int(accounts["rows_read"].sum()),
             "duplicates": int(accounts["duplicate"].sum()),
             "malformed": int(accounts["malformed"].sum()),
+            "bricks": len(by_brick),
+            "bricks_without_sources": int((by_brick["sources"] == 0).sum()),
             **{f"without_{name}": count for name, count in without.items()},
         },
         columns=_COLUMNS,
@@ -92,11 +102,15 @@ def sweep_sources(run: AssetRun) -> Product:
 
 def survey_files(run: AssetRun):  # type: ignore[no-untyped-def]  # SurveyFiles is imported late
     """Return the files of the campaign's survey: the folder of its settings, or the simulated survey in the lake."""
+    from lens_assets.survey.downloads import Cache
     from lens_assets.survey.files import SurveyFiles
 
     settings = run.campaign.survey
     root = str(run.folder("simulated_survey")) if settings.source == "simulated" else settings.root
-    return SurveyFiles(root, settings.sweep_folder, settings.coadd_folder, settings.bricks_table, run.scratch)
+    state = os.environ.get(STATE_VARIABLE)
+    limit = int(settings.download_cache_gib * 2**30)
+    cache = Cache(Path(state) / "downloads", limit) if state and limit else None
+    return SurveyFiles(root, settings.sweep_folder, settings.coadd_folder, settings.bricks_table, run.scratch, cache)
 
 
 def _map(path: Path) -> Figure:

@@ -42,6 +42,7 @@ SUITE_MODULES = (
     "audit",
 )
 CHECK_NAME = "expectations"
+SHOWN_FAILURES = 6
 
 
 @dataclass(frozen=True)
@@ -149,11 +150,23 @@ def _asset_check(
         opened = lake.open(campaign)
         keys: list[str | None] = list(context.partition_keys) if scheme else [None]
         file_name = f"{suite.table}.parquet" if suite.table else "table.parquet"
-        outcomes = {key: validate(opened.table(suite.asset, key, name=file_name), suite, campaign) for key in keys}
+        outcomes: dict[str | None, list[Outcome]] = {}
+        explanations: dict[str | None, list[str]] = {}
+        for key in keys:
+            frame = opened.table(suite.asset, key, name=file_name)
+            outcomes[key] = validate(frame, suite, campaign)
+            if suite.explain is not None and not all(item.passed for item in outcomes[key]):
+                explanations[key] = suite.explain(frame)
         if scheme and dg_tags.PARTITION_NAME_TAG not in context.run.tags:
             for key in keys:
-                _report_partition(context, suite, name, str(key), _result({key: outcomes[key]}, suite))
-        return _result(outcomes, suite)
+                _report_partition(
+                    context,
+                    suite,
+                    name,
+                    str(key),
+                    _result({key: outcomes[key]}, suite, {key: explanations.get(key, [])}),
+                )
+        return _result(outcomes, suite, explanations)
 
     return check
 
@@ -189,7 +202,9 @@ def _report_partition(
     context.instance.report_dagster_event(event, run_id=context.run.run_id)
 
 
-def _result(outcomes: dict[str | None, list[Outcome]], suite: Suite) -> dg.AssetCheckResult:
+def _result(
+    outcomes: dict[str | None, list[Outcome]], suite: Suite, explanations: dict[str | None, list[str]]
+) -> dg.AssetCheckResult:
     failed = [(key, item) for key, items in outcomes.items() for item in items if not item.passed]
     records = [
         dg.TableRecord(
@@ -206,12 +221,15 @@ def _result(outcomes: dict[str | None, list[Outcome]], suite: Suite) -> dg.Asset
         for item in items
     ]
     described = "; ".join(
-        f"{item.expectation} on {item.column or 'the table'}{f' in {key}' if key else ''}" for key, item in failed[:6]
+        f"{item.expectation} on {item.column or 'the table'}{f' in {key}' if key else ''}"
+        for key, item in failed[:SHOWN_FAILURES]
     )
+    explained = list(dict.fromkeys(line for lines in explanations.values() for line in lines))[:SHOWN_FAILURES]
+    held = f"{len(next(iter(outcomes.values()), []))} expectations hold"
     return dg.AssetCheckResult(
         passed=not failed,
         severity=dg.AssetCheckSeverity[suite.severity],
-        description=f"failed: {described}" if failed else f"{len(next(iter(outcomes.values()), []))} expectations hold",
+        description="\n".join([f"failed: {described}", *explained]) if failed else held,
         metadata={
             "expectations": dg.MetadataValue.table(records) if records else "none",
             "partitions_checked": len(outcomes),

@@ -21,6 +21,7 @@ class Suite:
     `expectations` maps a campaign to (snake-case expectation name, keyword arguments) pairs.
     `corruptions` maps "<expectation name>:<column or ''>" to a function that damages a good table.
     `table` names the extra table of the asset to check instead of its main table.
+    `explain` says of a table that fails what a person has to look at, a line each: files by name, say.
     """
 
     asset: str
@@ -29,6 +30,7 @@ class Suite:
     blocking: bool = True
     table: str = ""
     severity: str = field(default="ERROR")
+    explain: Callable[[pd.DataFrame], list[str]] | None = None
 
 
 def between(column: str, low: float | None, high: float | None, **more: object) -> Expectation:

@@ -63,7 +63,11 @@ class FileAccount:
 
 
 def accounts_frame(accounts: Iterable[FileAccount]) -> pd.DataFrame:
-    """Return the accounts as a table, one row a file, sorted by file name."""
+    """Return the accounts as a table, one row a file, sorted by file name.
+
+    `unaccounted` is what is left of rows_read when every count is taken off, and has to be 0.
+    """
     kinds = {item.name: "int64" if item.type == "int" else "str" for item in fields(FileAccount)}
     frame = pd.DataFrame([asdict(account) for account in accounts], columns=list(kinds))
-    return frame.astype(kinds).sort_values("sweep_file", kind="stable").reset_index(drop=True)
+    frame = frame.astype(kinds).sort_values("sweep_file", kind="stable").reset_index(drop=True)
+    return frame.assign(unaccounted=frame["rows_read"] - frame[list(ADDENDS)].sum(axis=1))

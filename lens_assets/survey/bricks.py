@@ -8,6 +8,7 @@ Membership is half open, RA1 <= RA < RA2 and DEC1 <= Dec < DEC2; a name only app
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from lens_assets.sky.healpix import pixel_of
 from lens_assets.survey.fits_files import UnreadableFileError, open_fits
 
 BRICK_SIZE_DEG = 0.25
@@ -104,6 +106,19 @@ def _native(values: NDArray) -> NDArray:
     if values.dtype.kind in "SU":
         return np.strings.strip(values.astype("U")).astype(object)
     return values.astype(values.dtype.newbyteorder("="))
+
+
+def sources_by_brick(bricks: pd.DataFrame, brickname_of_sources: Iterable[str], nside: int, pixel: int) -> pd.DataFrame:
+    """Return the bricks of one NESTED pixel in which the release found objects, with the sources that were ingested.
+
+    `bricks` is as `read_bricks_table` returns it. A brick belongs to the pixel that holds its centre; one without
+    objects (nobjs 0, where the table has that column) is left out. Columns: brickname, ra, dec [deg], sources.
+    """
+    here = pixel_of(nside, bricks["ra"], bricks["dec"]) == pixel
+    with_objects = bricks["nobjs"] > 0 if "nobjs" in bricks else np.ones(len(bricks), dtype=bool)
+    listed = bricks.loc[here & with_objects, ["brickname", "ra", "dec"]].reset_index(drop=True)
+    counts = pd.Series(brickname_of_sources, dtype="str").value_counts()
+    return listed.assign(sources=listed["brickname"].map(counts).fillna(0).astype("int64"))
 
 
 def inside_brick(brick: pd.Series, ra_deg: ArrayLike, dec_deg: ArrayLike) -> NDArray[np.bool_]:

@@ -11,14 +11,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
+from lens_assets.survey.bricks import read_bricks_table
 from lens_assets.survey.downloads import Cache, describe, list_names, local_copy
+from lens_assets.survey.fits_files import UnreadableFileError
 from lens_assets.survey.tiles import SweepTile, parse_sweep_name, tiles_of_pixel
 
 COADD_PRODUCTS = ("image", "invvar", "nexp", "psfsize")
 
 
 class SurveyRootError(FileNotFoundError):
-    """The survey root or one of its folders cannot be listed."""
+    """The survey root, one of its folders or its table of bricks is not there."""
 
 
 @dataclass(frozen=True)
@@ -74,11 +78,16 @@ class SurveyFiles:
         file = describe(path)
         return f"{path} {file.size} {file.tag}"
 
-    @contextmanager
-    def local_bricks_table(self) -> Iterator[Path]:
-        """Yield a local path of the release's table of bricks."""
-        with self._local(self.bricks_table) as path:
-            yield path
+    def read_bricks(self) -> pd.DataFrame:
+        """Return the release's table of bricks, see `read_bricks_table`; SurveyRootError where it has none."""
+        try:
+            with self._local(self.bricks_table) as path:
+                return read_bricks_table(path)
+        except (OSError, UnreadableFileError) as error:
+            raise SurveyRootError(
+                f"cannot read the table of bricks {self._path(self.bricks_table)}: {error}. It says which bricks have "
+                "to have sources: check survey.bricks_table, or copy the table from the release"
+            ) from error
 
     def brick_folder(self, brickname: str) -> str:
         """Return the folder of a brick's coadds, relative to the root."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
+import fitsio
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from lens_assets.campaign.campaign import Campaign
 from lens_assets.lake.lake import Lake
+from lens_assets.survey.bricks import bricks_of_positions
 from lens_assets_tests.support import new_folder, store
 from lens_assets_tests.survey.sweep_files import sweep_rows, write_sweep
 
@@ -36,6 +39,15 @@ def tiny_rows() -> NDArray:
     return sweep_rows(ra, np.full(len(ra), 1.0))
 
 
+def _bricks_table(folder: Path, rows: NDArray) -> bytes:
+    """Return the table of bricks of the rows of a survey; a brick lies where its first source does."""
+    names, first, counts = np.unique(rows["BRICKNAME"], return_index=True, return_counts=True)
+    table = bricks_of_positions(rows["RA"][first], rows["DEC"][first]).assign(brickname=names, nobjs=counts)
+    path = folder / "bricks.fits"
+    fitsio.write(str(path), table.to_records(index=False, column_dtypes={"brickname": "S8"}), clobber=True)
+    return gzip.compress(path.read_bytes())
+
+
 def survey_lake(
     campaign: Campaign,
     rows: NDArray | None = None,
@@ -43,8 +55,9 @@ def survey_lake(
     spectra: pd.DataFrame = SPECTRA,
     reviewed: pd.DataFrame = REVIEWED,
     damage: str = "",
+    lacks: str = "",
 ) -> Lake:
-    """Return a lake that holds a simulated survey; `damage` names a sweep file to cut in half."""
+    """Return a lake with a simulated survey; `damage` names a sweep file to cut in half, `lacks` one to leave out."""
     folder = new_folder()
     rows = tiny_rows() if rows is None else rows
     files: dict[str, bytes | Path] = {}
@@ -52,9 +65,11 @@ def survey_lake(
         content = write_sweep(folder, name, rows[here]).read_bytes()
         files[f"south/sweep/10.1/{name}"] = content[: len(content) // 2] if name == damage else content
     files["south/sweep/10.1/README.txt"] = b"not a sweep"
+    files["south/survey-bricks-dr10-south.fits.gz"] = _bricks_table(folder, rows)
     lists = {"lenses": lenses, "spectroscopic": spectra, "contaminants": reviewed}
     for name, frame in lists.items():
         files[f"published_{name}.csv"] = frame.to_csv(index=False).encode()
     lake = Lake(str(new_folder()), campaign.name)
-    store(lake, "simulated_survey", None, files=files)
+    present = {name: content for name, content in files.items() if not lacks or not name.endswith(lacks)}
+    store(lake, "simulated_survey", None, files=present)
     return lake

@@ -10,8 +10,9 @@ from lens_assets.campaign.campaign import load_campaign
 from lens_assets.checks.great_expectations import validate
 from lens_assets.checks.suites.survey import SUITES
 from lens_assets.sky import healpix
+from lens_assets.survey.files import SurveyRootError
 from lens_assets.survey.sources import SOURCE_SCHEMA
-from lens_assets_tests.assets.lens_survey import EAST, PARTITION, survey_lake, tiny_rows
+from lens_assets_tests.assets.lens_survey import EAST, PARTITION, WEST, survey_lake, tiny_rows
 from lens_assets_tests.support import run_asset
 
 
@@ -65,3 +66,31 @@ def test_an_empty_pixel_is_an_empty_table_with_its_schema(campaign):
 def test_running_twice_gives_the_same_bytes(campaign, product):
     again = run_asset(sweep_sources, campaign, partition=PARTITION, lake=survey_lake(campaign))
     assert again.table.equals(product.table)
+
+
+def test_a_tile_that_the_mirror_lacks_shows_as_bricks_without_sources(campaign, product):
+    assert product.summary["bricks_without_sources"] == 0
+    rows = tiny_rows()
+    rows["BRICKNAME"][rows["RA"] < 10.0] = b"0002m005"
+    lake = survey_lake(campaign, rows, lacks=WEST)
+    bare = run_asset(sweep_sources, campaign, partition=PARTITION, lake=lake)
+    assert (bare.summary["bricks"], bare.summary["bricks_without_sources"]) == (2, 1)
+    suite = SUITES["sweep_bricks_covered"]
+    assert not all(item.passed for item in validate(bare.tables["bricks"], suite, campaign))
+    assert suite.explain(bare.tables["bricks"]) == [
+        "no source in 1 of 2 bricks of the release: 0002m005; is a sweep file missing?"
+    ]
+
+
+def test_a_table_of_bricks_that_is_not_there_names_the_setting(campaign):
+    lake = survey_lake(campaign, lacks=campaign.survey.bricks_table)
+    with pytest.raises(SurveyRootError, match=r"check survey\.bricks_table"):
+        run_asset(sweep_sources, campaign, partition=PARTITION, lake=lake)
+
+
+def test_sources_without_a_magnitude_are_counted_in_each_band(campaign):
+    rows = tiny_rows()
+    rows["FLUX_G"][:3], rows["FLUX_W1"][:5] = 0.0, -1.0
+    counted = run_asset(sweep_sources, campaign, partition=PARTITION, lake=survey_lake(campaign, rows)).summary
+    found = {band: counted[f"without_mag_{band}"] for band in ("g", "r", "z", "w1")}
+    assert found == {"g": 3, "r": 0, "z": 0, "w1": 5}

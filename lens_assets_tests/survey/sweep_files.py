@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from lens_assets.survey.schemas import SWEEP_COLUMNS
 from lens_assets.survey.sources import Region
 from lens_assets.survey.staging import Staging
 from lens_assets.survey.tiles import parse_sweep_name
+from lens_assets_tests.support import new_folder
 
 
 def sweep_rows(ra: NDArray, dec: NDArray, objid: NDArray | None = None, brickid: int = 7) -> NDArray:
@@ -59,7 +59,7 @@ def ingest(
     folder: Path, names: Iterable[str], region: Region, chunk_rows: int = 1000, staging: Path | None = None
 ) -> PartitionIngest:
     """Ingest sweep files of a folder, in the order given; what was staged is not kept unless a folder is given."""
-    work = Path(tempfile.mkdtemp(prefix="ingest-"))
+    work = new_folder()
     tiles = [tile for tile in map(parse_sweep_name, names) if tile is not None]
     staged = Staging(staging or work / "staging", "test")
     return ingest_partition(tiles, files_of(folder), region, chunk_rows, staged, work)

@@ -25,6 +25,7 @@ class SurveySettings(Settings):
     margin_arcsec: float = setting("rows of neighbours kept around a partition", "arcsec", ge=15, le=600)
     chunk_rows: int = setting("rows read from a sweep file at a time", "rows", ge=1_000, le=10_000_000)
     faintest_mag_z: float | None = setting("fainter is not ingested; null: keep all", "AB mag", ge=18, le=30)
+    download_cache_gib: float = setting("disk for copies of remote files; 0: keep none", "GiB", ge=0, le=10_000)
     extinction_corrected: bool = setting("whether magnitudes and colours are corrected for Galactic dust")
     max_quarantined_fraction: float = setting("share of unreadable files that only warns", ge=0, le=1)
 

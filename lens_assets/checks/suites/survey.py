@@ -47,11 +47,14 @@ def _sources(campaign: Campaign) -> list[Expectation]:
 
 
 def _files(campaign: Campaign) -> list[Expectation]:
+    from lens_assets.survey.accounts import ADDENDS
+
     readable = 1.0 - campaign.survey.max_quarantined_fraction
     return [
         ("expect_column_values_to_be_in_set", {"column": "status", "value_set": ["ok"], "mostly": readable}),
         ("expect_column_values_to_be_unique", {"column": "sweep_file"}),
-        ("expect_column_values_to_be_between", {"column": "rows_read", "min_value": 0}),
+        *[("expect_column_values_to_be_between", {"column": name, "min_value": 0}) for name in ("rows_read", *ADDENDS)],
+        ("expect_column_values_to_be_in_set", {"column": "unaccounted", "value_set": [0]}),
     ]
 
 
@@ -61,6 +64,36 @@ def _every_file(campaign: Campaign) -> list[Expectation]:
         ("expect_column_values_to_be_in_set", {"column": "status", "value_set": ["ok"]}),
         ("expect_column_values_to_be_between", {"column": "malformed", "min_value": 0, "max_value": 0}),
     ]
+
+
+def _name_files(files: pd.DataFrame) -> list[str]:
+    """Return a line for each file that could not be read, that holds malformed rows, or whose rows do not add up."""
+    lines = []
+    for row in files.itertuples():
+        if row.status != "ok":
+            lines.append(f"{row.sweep_file}: {row.status}, {row.reason}: {row.detail}")
+        elif row.malformed:
+            lines.append(f"{row.sweep_file}: {row.malformed} malformed rows left out; {row.detail}")
+        elif row.unaccounted:
+            lines.append(f"{row.sweep_file}: {row.unaccounted} of {row.rows_read} rows are not accounted for")
+    return lines
+
+
+def _bricks(campaign: Campaign) -> list[Expectation]:
+    del campaign
+    return [
+        ("expect_column_values_to_be_unique", {"column": "brickname"}),
+        ("expect_column_values_to_be_between", {"column": "sources", "min_value": 1}),
+    ]
+
+
+def _name_bricks(bricks: pd.DataFrame) -> list[str]:
+    """Return one line that names bricks without a source and what that may mean."""
+    empty = bricks.loc[bricks["sources"] == 0, "brickname"].tolist()
+    if not empty:
+        return []
+    named = ", ".join(empty[:5]) + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
+    return [f"no source in {len(empty)} of {len(bricks)} bricks of the release: {named}; is a sweep file missing?"]
 
 
 def _with(column: str, value: object, all_rows: bool = False):  # type: ignore[no-untyped-def]  # a function of frames
@@ -95,7 +128,12 @@ SUITES = {
         asset="sweep_sources",
         table="files",
         expectations=_files,
-        corruptions={"expect_column_values_to_be_in_set:status": _with("status", "quarantined", all_rows=True)},
+        explain=_name_files,
+        corruptions={
+            "expect_column_values_to_be_in_set:status": _with("status", "quarantined", all_rows=True),
+            "expect_column_values_to_be_in_set:unaccounted": _with("unaccounted", 1),
+            "expect_column_values_to_be_between:kept": _with("kept", -1),
+        },
     ),
     "sweep_files_all_read": Suite(
         asset="sweep_sources",
@@ -103,9 +141,22 @@ SUITES = {
         blocking=False,
         severity="WARN",
         expectations=_every_file,
+        explain=_name_files,
         corruptions={
             "expect_column_values_to_be_in_set:status": _with("status", "quarantined"),
             "expect_column_values_to_be_between:malformed": _with("malformed", 3),
+        },
+    ),
+    "sweep_bricks_covered": Suite(
+        asset="sweep_sources",
+        table="bricks",
+        blocking=False,
+        severity="WARN",
+        expectations=_bricks,
+        explain=_name_bricks,
+        corruptions={
+            "expect_column_values_to_be_unique:brickname": _repeated,
+            "expect_column_values_to_be_between:sources": _with("sources", 0),
         },
     ),
 }

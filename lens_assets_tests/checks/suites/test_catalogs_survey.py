@@ -34,6 +34,7 @@ def tables(campaign):
         "sweep_sources": sources.table.to_pandas(),
         "sweep_files_tolerated": sources.tables["files"],
         "sweep_files_all_read": sources.tables["files"],
+        "sweep_bricks_covered": sources.tables["bricks"],
         "positives": run_positives(campaign).table,
     }
 
