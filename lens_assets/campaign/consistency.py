@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from lens_assets.campaign.errors import Problem
+from lens_assets.campaign.stages.host_selection import VARIANTS
 
 if TYPE_CHECKING:
     from lens_assets.campaign.campaign import Campaign
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 def inconsistencies(campaign: Campaign) -> list[Problem]:
     """Return every contradiction between the stages of a campaign."""
-    rules = (_simulated_sky, _designs, _detectors, _stamp_sizes, _hosts, _lens_masks, _closure_truth)
+    rules = (_simulated_sky, _designs, _detectors, _stamp_sizes, _hosts, _faint_limit, _lens_masks, _closure_truth)
     return [problem for rule in rules for problem in rule(campaign)]
 
 
@@ -79,6 +80,19 @@ def _hosts(campaign: Campaign) -> Iterable[Problem]:
     if hosts.mag_z.minimum >= limit:
         expected = f"below {limit}, the mag_z_max of negatives.yaml, since hosts are negatives"
         yield _problem(campaign, "injection", "hosts.mag_z.minimum", hosts.mag_z.minimum, expected)
+
+
+def _faint_limit(campaign: Campaign) -> Iterable[Problem]:
+    found, negatives = campaign.survey.faintest_mag_z, campaign.negatives
+    selected = [getattr(campaign.host_selection.variants, name).mag_z_max for name in VARIANTS]
+    neighbours = negatives.filters.mag_z_max + negatives.confusers.merger.delta_mag_z_max
+    needed = max(neighbours, *selected)
+    if found is not None and found < needed:
+        expected = (
+            f"null or at least {needed}: the neighbours that negatives.yaml compares with its faintest sources reach "
+            f"{neighbours}, the variants of host_selection.yaml {max(selected)}"
+        )
+        yield _problem(campaign, "survey", "faintest_mag_z", found, expected)
 
 
 def _lens_masks(campaign: Campaign) -> Iterable[Problem]:

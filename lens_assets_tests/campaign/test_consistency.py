@@ -37,6 +37,7 @@ def _edited(folder: Path, stage: str, key: str, value: Any) -> Path:
         ("evaluation", "detectors.baseline.members", ["core_only"], "an experiment with role candidate"),
         ("injection", "renderer.stamp_pixels", 91, "101, the stamp_pixels of cutouts.yaml"),
         ("injection", "hosts.mag_z", {"minimum": 20.5, "maximum": 21.0}, "below 20.0, the mag_z_max of negatives.yaml"),
+        ("survey", "faintest_mag_z", 21.8, "null or at least 22.0: the neighbours that negatives.yaml compares"),
         ("catalogs", "match_mask_bits", [1], "the mask_bits of negatives.yaml"),
         ("simulated_sky", "layout.sky_partitions", ["hp04-001"], "sky partitions that survey.sky_partitions lists"),
     ],
