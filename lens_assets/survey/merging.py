@@ -15,7 +15,7 @@ import duckdb
 
 from lens_assets.lake.parquet import write_batches
 from lens_assets.survey.schemas import NEEDED_COLUMNS
-from lens_assets.survey.sources import PREFERENCE, SOURCE_SCHEMA
+from lens_assets.survey.sources import PREFERENCE, REPETITIVE_COLUMNS, SOURCE_SCHEMA
 
 CONTENT_COLUMNS = tuple(name.lower() for name in NEEDED_COLUMNS)
 """What a file says of a source: rows of one galaxy_id must agree in all of it, and so in everything derived from it."""
@@ -48,13 +48,13 @@ def merge_tiles(staged: Sequence[Path], output: Path, scratch: Path) -> dict[str
     what does not fit in memory.
     """
     if not staged:
-        write_batches(output, SOURCE_SCHEMA, ())
+        write_batches(output, SOURCE_SCHEMA, (), REPETITIVE_COLUMNS)
         return {}
     with _connection(staged, scratch) as connection:
         _require_agreement(connection)
         kept = connection.sql("from staged anti join dropped using (sweep_file, row_index)")
         ordered = kept.select(*SOURCE_SCHEMA.names).order("galaxy_id")
-        write_batches(output, SOURCE_SCHEMA, ordered.to_arrow_reader(BATCH_ROWS))
+        write_batches(output, SOURCE_SCHEMA, ordered.to_arrow_reader(BATCH_ROWS), REPETITIVE_COLUMNS)
         return _counts(connection)
 
 

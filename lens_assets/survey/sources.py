@@ -70,6 +70,9 @@ OUTSIDE_ITS_TILE = "outside_its_tile"
 TILE_SCHEMA = SOURCE_SCHEMA.append(pa.field(OUTSIDE_ITS_TILE, pa.bool_()))
 """`SOURCE_SCHEMA` and whether a row lies outside the box of the file it stands in."""
 
+REPETITIVE_COLUMNS = (*_TEXT_COLUMNS, "sky_partition", "sweep_file")
+"""Columns of few values, for writers of Parquet."""
+
 PREFERENCE = (OUTSIDE_ITS_TILE, "sweep_file", "row_index")
 """Of the rows of one galaxy_id the first in this order is kept, whichever order files are read in: the row of the
 file whose box holds it, else of the first file by name, and within a file the first row."""

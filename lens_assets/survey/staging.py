@@ -17,7 +17,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from lens_assets.survey.accounts import FileAccount
-from lens_assets.survey.sources import TILE_SCHEMA, OpenTile, Region, read_tile
+from lens_assets.survey.sources import REPETITIVE_COLUMNS, TILE_SCHEMA, OpenTile, Region, read_tile
 from lens_assets.survey.tiles import SweepTile
 
 _ACCOUNT = b"account"
@@ -55,7 +55,7 @@ def stage_tile(path: Path, tile: SweepTile, open_tile: OpenTile, region: Region,
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}")
     try:
-        with pq.ParquetWriter(part, TILE_SCHEMA, compression="lz4") as writer:
+        with pq.ParquetWriter(part, TILE_SCHEMA, compression="lz4", use_dictionary=list(REPETITIVE_COLUMNS)) as writer:
             account = read_tile(tile, open_tile, region, chunk_rows, writer.write_batch)
             writer.add_key_value_metadata({_ACCOUNT.decode(): json.dumps(asdict(account))})
         if account.is_ok:
