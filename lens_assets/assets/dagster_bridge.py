@@ -140,11 +140,11 @@ def _metadata(lake: Lake, record: Record) -> dict[str, Any]:
     metadata: dict[str, Any] = {name: value for name, value in record.summary.items() if value is not None}
     metadata["digest"] = record.digest
     if record.rows is not None:
-        table = lake.arrow(asset, partition)
+        table = lake.head(asset, PREVIEW_ROWS, partition)
         metadata["dagster/row_count"] = record.rows
         types = {field.name: str(field.type) for field in table.schema}
         metadata["dagster/column_schema"] = _schema(types, shown["columns"])
-        metadata["preview"] = _preview(table.slice(0, PREVIEW_ROWS).to_pandas())
+        metadata["preview"] = _preview(table.to_pandas())
         metadata["table"] = dg.MetadataValue.path(lake.table_path(asset, partition, TABLE_FILE))
     elif shown.get("column_types"):
         metadata["dagster/column_schema"] = _schema(shown["column_types"], shown["columns"])

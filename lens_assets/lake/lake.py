@@ -132,6 +132,16 @@ class Lake:
         """Read a stored table as a DataFrame; see `arrow`."""
         return self.arrow(asset, partition, columns, name).to_pandas()
 
+    def head(self, asset: str, rows: int, partition: str | None = None) -> pa.Table:
+        """Return the first rows of a stored table, with all its columns, without reading the others."""
+        record = self.require(asset, partition)
+        path = self._path(asset, partition, f"{record.generation}/{TABLE_FILE}")
+        self._verify(path, self._entry(record, TABLE_FILE))
+        table_file = pq.ParquetFile(path, filesystem=self._files)
+        first = next(table_file.iter_batches(batch_size=rows), None)
+        empty = table_file.schema_arrow.empty_table()
+        return pa.Table.from_batches([first]) if first is not None else empty
+
     def file(self, asset: str, name: str, partition: str | None = None) -> Path:
         """Return a local path of a stored file; remote files are fetched once per process."""
         record = self.require(asset, partition)

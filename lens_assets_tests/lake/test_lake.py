@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lens_assets.lake import parquet
 from lens_assets.lake.lake import Lake, LakeError, table_digest
+from lens_assets.lake.parquet import write_batches
 from lens_assets.lake.record import Provenance
 
 ONE = Provenance(code_version="1", settings={"splits": "aa"}, upstream={"positives": "bb"})
@@ -171,3 +174,54 @@ def test_a_write_removes_the_generations_that_dead_writers_left(tmp_path: Path) 
     lake.write("positives", None, TWO, table=table(1, 2))
     assert not orphan.exists()
     assert len(list(tmp_path.rglob("table.parquet"))) == 1
+
+
+def test_a_table_larger_than_memory_is_given_as_a_file_and_read_as_any_other(tmp_path: Path) -> None:
+    lake = Lake(tmp_path, "demo")
+    content = table(*range(50))
+    path = lake.scratch() / "sources.parquet"
+    rows = write_batches(path, content.schema, content.to_batches(max_chunksize=7), ["galaxy_id"])
+    record = lake.write("sweep_sources", "hp04-001", ONE, table=path)
+    assert record.rows == rows == 50
+    assert lake.arrow("sweep_sources", "hp04-001").equals(content)
+    assert lake.head("sweep_sources", 3, "hp04-001").equals(content.slice(0, 3))
+    assert not path.exists()
+    again = lake.scratch() / "sources.parquet"
+    write_batches(again, content.schema, content.to_batches(), ["galaxy_id"])
+    assert lake.write("sweep_sources", "hp04-001", TWO, table=again).digest == record.digest
+    volatile = lake.scratch() / "volatile.parquet"
+    stamped = content.append_column("timestamp", content["galaxy_id"])
+    write_batches(volatile, stamped.schema, stamped.to_batches(), [])
+    with pytest.raises(ValueError, match="without volatile columns"):
+        lake.write("sweep_sources", "hp04-001", TWO, table=volatile)
+
+
+def test_the_head_of_a_table_without_rows_has_its_columns(tmp_path: Path) -> None:
+    lake = Lake(tmp_path, "demo")
+    lake.write("positives", None, ONE, table=table())
+    assert lake.head("positives", 3).equals(table())
+
+
+@pytest.mark.parametrize("size", [1, 999, 1000, 1001, 5000])
+def test_how_a_stream_is_cut_into_batches_leaves_no_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", 1000)
+    content = table(*range(3500))
+    for name, batches in (("whole", content.to_batches()), ("cut", content.to_batches(max_chunksize=size))):
+        write_batches(tmp_path / name, content.schema, batches, [])
+    assert (tmp_path / "cut").read_bytes() == (tmp_path / "whole").read_bytes()
+    assert pq.read_metadata(tmp_path / "cut").num_row_groups == 4
+
+
+def test_what_is_staged_for_a_partition_stays_until_that_partition_is_written(tmp_path: Path) -> None:
+    lake = Lake(tmp_path, "demo")
+    folders = [lake.staging("sweep_sources", key) for key in ("hp04-001", "hp04-002")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        (folder / "part").write_bytes(b"rows")
+    lake.tidy()
+    assert all((folder / "part").exists() for folder in folders)
+    lake.write("sweep_sources", "hp04-001", ONE, table=table(1))
+    assert [folder.exists() for folder in folders] == [False, True]
+    assert lake.partitions("sweep_sources") == ["hp04-001"]
