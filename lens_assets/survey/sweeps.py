@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from lens_assets.survey.fits_files import UnreadableFileError, first_line, open_fits
 from lens_assets.survey.schemas import NEEDED_COLUMNS, ROW_FILTER_COLUMN, SWEEP_DTYPES, missing_columns
 
-_KINDS = {"i": "an integer", "f": "a floating-point number", "S": "text"}
 _TRUE = ord("T")
 """How FITS writes a logical value that holds."""
 
@@ -83,9 +82,14 @@ def _require_types(path: Path, table: fitsio.hdu.TableHDU, wanted: list[str], na
             raise UnreadableFileError(
                 path,
                 "wrong_type",
-                f"column {name} is {held[names[name]].base.str}{held[names[name]].shape or ''}; "
-                f"expected {_KINDS[expected.kind]} ({expected.str})",
+                f"column {name} is {_in_words(held[names[name]])}; expected {_in_words(expected)}",
             )
+
+
+def _in_words(dtype: np.dtype) -> str:
+    """Return the type of a column as a person knows it: float32, int16, text, or an array of one of them."""
+    name = "text" if dtype.base.kind in "SU" else dtype.base.name
+    return f"an array of {name} {dtype.shape}" if dtype.shape else name
 
 
 def _plain_reader(table: fitsio.hdu.TableHDU, wanted: dict[str, str]) -> RowReader | None:
