@@ -195,7 +195,7 @@ def _failure(result: dg.ExecuteInProcessResult) -> tuple[list[str], str]:
     failures = [event for event in result.all_events if event.is_step_failure]
     names = [event.step_key or "" for event in failures]
     errors = [event.step_failure_data.error for event in failures if event.step_failure_data.error is not None]
-    details = [_root_cause(error).strip() for error in errors]
+    details = [_root_cause(error).strip() for error in errors if error.cls_name != "DagsterAssetCheckFailedError"]
     checks = [
         f"{evaluation.asset_key.to_user_string()}: {evaluation.description}"
         for evaluation in result.get_asset_check_evaluations()

@@ -23,7 +23,7 @@ from lens_assets.realism.residuals import (
     host_fluxes,
     sky_statistics,
 )
-from lens_assets.survey.units import PIXEL_SCALE_ARCSEC
+from lens_assets.survey.units import PIXEL_SCALE_ARCSEC, flux_to_mag
 
 CHUNK = 128
 _FWHM_OVER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
@@ -120,7 +120,7 @@ def _measure_chunk(
             ),
             "arc_g_minus_r": _colour(flux[:, G], flux[:, R]),
             "arc_r_minus_z": _colour(flux[:, R], flux[:, Z]),
-            "arc_surface_brightness": _magnitude(flux[:, R] / (pixels * PIXEL_SCALE_ARCSEC**2)),
+            "arc_surface_brightness": flux_to_mag(flux[:, R] / (pixels * PIXEL_SCALE_ARCSEC**2)),
             "arc_width_arcsec": width,
             "arc_width_over_psf": width / fwhm[:, : R + 1].mean(axis=1),
             "arc_radius_arcsec": _mean_radius_arcsec(light),
@@ -132,8 +132,8 @@ def _measure_chunk(
         columns[f"background_sigma_{name}"] = parts.sky_sigma[:, band]
     core = host_fluxes(parts.host + parts.residual)
     columns["host_g_minus_r"] = _colour(core[:, G], core[:, R])
-    columns["host_core_mag_r"] = _magnitude(core[:, R])
-    columns["host_halo_mag_z"] = _magnitude(halo[:, Z])
+    columns["host_core_mag_r"] = flux_to_mag(core[:, R])
+    columns["host_halo_mag_z"] = flux_to_mag(halo[:, Z])
     frame = pd.DataFrame(columns)
     described = [name for name in ARC_COLUMNS if name != "arc_snr"]
     frame.loc[pixels == 0, described] = np.nan
@@ -145,12 +145,8 @@ def _annulus(shape: tuple[int, ...], apertures: ApertureSettings) -> NDArray[np.
     return np.asarray((radius >= apertures.arc_inner_arcsec) & (radius < apertures.arc_outer_arcsec))
 
 
-def _magnitude(flux: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.where(flux > 0, 22.5 - 2.5 * np.log10(np.where(flux > 0, flux, 1.0)), np.nan)
-
-
 def _colour(blue: NDArray[np.float64], red: NDArray[np.float64]) -> NDArray[np.float64]:
-    return _magnitude(blue) - _magnitude(red)
+    return flux_to_mag(blue) - flux_to_mag(red)
 
 
 def _mean_radius_arcsec(light: NDArray[np.float64]) -> NDArray[np.float64]:

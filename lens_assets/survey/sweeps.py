@@ -58,7 +58,8 @@ def _catalog_extension(path: Path, opened: fitsio.FITS) -> fitsio.hdu.TableHDU:
     for extension in opened:
         if extension.get_exttype() == "BINARY_TBL":
             return extension
-    raise UnreadableFileError(path, "no_table", "has no binary table; expected a sweep catalog in extension 1")
+    detail = "has no binary table, or is cut before its end; expected a sweep catalog in extension 1"
+    raise UnreadableFileError(path, "no_table", detail)
 
 
 def _require_columns(path: Path, names: dict[str, str]) -> None:

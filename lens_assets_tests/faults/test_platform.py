@@ -197,7 +197,7 @@ def test_a_damaged_sweep_is_set_aside_named_and_counted_and_the_rest_goes_on(
         assert severities(place) == ({"WARN"} if not stops else {"WARN", "ERROR"})
         if stops:
             assert "sweep_sources" in outcome.message
-            assert f"{name}: quarantined, truncated: holds {len(whole) // 2} bytes" in outcome.message
+            assert f"{name}: quarantined, {bad['reason'].item()}: {bad['detail'].item()}" in outcome.message
     for other in set(PARTITIONS) - {key for key, held in shared.items() if any(name in item for item in held)}:
         assert lake.require("sweep_sources", other).digest == good.require("sweep_sources", other).digest
 

@@ -56,7 +56,7 @@ FAULTS = {
     "truncated": (cut_gzip, "the gzip stream is cut or damaged"),
     "no_table": (
         lambda folder: (folder / BAD).write_bytes(write_sweep(folder, "whole.fits", rows()).read_bytes()[:2880]),
-        "has no binary table; expected a sweep catalog",
+        "has no binary table, or is cut before its end; expected a sweep catalog",
     ),
     "missing": (lambda folder: (folder / BAD).symlink_to(folder / "gone.fits"), "No such file"),
 }
