@@ -73,6 +73,7 @@ def _reload_lineage(folder: str) -> Lineage:
 def build_defs(campaign_name: str | Path | None = None, **resource_overrides: Any) -> dg.Definitions:
     """Assemble the definitions of a campaign; tests override resources by name instead of patching modules."""
     from lens_assets.assets.dagster_bridge import asset_definition, settings_assets
+    from lens_assets.automation.cluster import cluster_assets
     from lens_assets.automation.conditions import stale_only
     from lens_assets.automation.jobs import jobs
     from lens_assets.automation.sensors import sensors
@@ -88,7 +89,7 @@ def build_defs(campaign_name: str | Path | None = None, **resource_overrides: An
         asset_definition(lineage, asset, reload_lineage, stale_only()) for asset in lineage.assets.values()
     ]
     return dg.Definitions(
-        assets=[*settings_assets(campaign, reload_campaign), *lineage_assets],
+        assets=[*settings_assets(campaign, reload_campaign), *lineage_assets, *cluster_assets(lineage)],
         asset_checks=asset_checks(lineage, reload_campaign),
         jobs=jobs(lineage),
         sensors=sensors(lineage, reload_campaign),

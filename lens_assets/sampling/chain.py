@@ -23,7 +23,7 @@ from lens_assets.campaign.stages.sampling import SamplingSettings
 from lens_assets.sampling.models import load_project
 from lens_assets.sampling.neighbourhood import source_neighbourhood
 from lens_assets.sampling.pool import count_bins_table, pool_parameters
-from lens_assets.sampling.sql import run
+from lens_assets.sampling.sql import filesystem, run
 from lens_assets.sampling.stratified import Sample, draw_all
 
 CANDIDATES = "negative_candidates"
@@ -84,12 +84,21 @@ def write_candidates(path: str, surroundings: Surroundings, settings: NegativesS
 
 def candidate_neighbourhood(path: str, surroundings: Surroundings, settings: NegativesSettings) -> pd.DataFrame:
     """Return what the surroundings say of the partition's own sources that are bright enough for any pool."""
-    sources = pq.read_table(path, columns=_NEIGHBOUR_COLUMNS).to_pandas()
+    files, inside = filesystem(path)
+    sources = pq.read_table(inside, columns=_NEIGHBOUR_COLUMNS, filesystem=files).to_pandas()
     bright = sources["mag_z"].to_numpy(float) < settings.filters.mag_z_max
     own = ~sources["in_margin"].to_numpy(bool)
     return source_neighbourhood(
         sources, surroundings.lenses, surroundings.contaminants, settings, np.asarray(bright & own)
     )
+
+
+def neighbourhood_table(neighbourhood: pd.DataFrame) -> pa.Table:
+    """Return a neighbourhood with the types that `sources.yml` declares, whatever it holds."""
+    types = {"varchar": pa.string(), "double": pa.float64(), "bigint": pa.int64()}
+    columns = load_project().sources["source_neighbourhood"].columns
+    schema = pa.schema([(name, types[kind]) for name, (kind, _) in columns.items()])
+    return pa.Table.from_pandas(neighbourhood[schema.names], schema=schema, preserve_index=False)
 
 
 def _texts(schema: pa.Schema) -> Sequence[str]:

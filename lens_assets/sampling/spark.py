@@ -50,9 +50,7 @@ class SparkResults:
 
     def files(self, name: str) -> list[str]:
         """Return the Parquet files of a target, as another run takes them."""
-        files, path = filesystem(self.folders[name])
-        found = files.get_file_info(pafs.FileSelector(path))
-        return sorted(f"{self.folders[name]}/{info.base_name}" for info in found if info.extension == "parquet")
+        return written_files(self.folders[name])
 
     def table(self, name: str) -> pa.Table:
         """Read the table of a target into this process, in the types that DuckDB gives it."""
@@ -106,6 +104,13 @@ def run_and_collect(
     """Run models on Spark and bring the targets into this process, as `sql.run` returns them."""
     written = run_on_spark(spark, project, targets, sources, parameters, folder)
     return Results({name: written.table(name) for name in targets}, written.row_counts)
+
+
+def written_files(folder: str) -> list[str]:
+    """Return the Parquet files of a folder that Spark wrote, sorted."""
+    files, path = filesystem(folder)
+    found = files.get_file_info(pafs.FileSelector(path))
+    return sorted(f"{folder}/{info.base_name}" for info in found if info.extension == "parquet")
 
 
 def read_folder(folder: str) -> pa.Table:

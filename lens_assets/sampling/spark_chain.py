@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 
 from lens_assets.campaign.stages.negatives import NegativesSettings
 from lens_assets.campaign.stages.sampling import SamplingSettings
-from lens_assets.sampling.chain import CANDIDATES, Surroundings, candidate_neighbourhood
+from lens_assets.sampling.chain import CANDIDATES, Surroundings, candidate_neighbourhood, neighbourhood_table
 from lens_assets.sampling.models import Parameter, Project, load_project
 from lens_assets.sampling.pool import count_bins_table, pool_parameters
 from lens_assets.sampling.spark import run_and_collect, run_on_spark
@@ -49,29 +50,17 @@ def write_neighbourhoods(
     folder: str,
 ) -> list[str]:
     """Write what the surroundings say of each partition's sources, on the executors; return the files."""
-    shared = spark.sparkContext.broadcast((surroundings, settings.model_dump_json()))
-
-    def write(path: str) -> str:
-        # Imported here: a module captured by a closure reaches executors as None where it cannot be pickled.
-        from lens_assets.campaign.stages.negatives import NegativesSettings
-        from lens_assets.sampling.spark_chain import write_neighbourhood
-
-        around, rules = shared.value
-        return write_neighbourhood(path, around, NegativesSettings.model_validate_json(rules), folder)
-
+    write = partial(write_neighbourhood, surroundings=surroundings, settings=settings, folder=folder)
     return list(spark.sparkContext.parallelize(partitions, len(partitions)).map(write).collect())
 
 
 def write_neighbourhood(path: str, surroundings: Surroundings, settings: NegativesSettings, folder: str) -> str:
     """Write the neighbourhood of one partition and return its file."""
-    table = pa.Table.from_pandas(candidate_neighbourhood(path, surroundings, settings), preserve_index=False)
-    columns = load_project().sources["source_neighbourhood"].columns
-    types = {"varchar": pa.string(), "double": pa.float64(), "bigint": pa.int64()}
-    schema = pa.schema([(name, types[kind]) for name, (kind, _) in columns.items()])
+    table = neighbourhood_table(candidate_neighbourhood(path, surroundings, settings))
     target = f"{folder}/{path.rpartition('/')[2]}"
     files, inside = filesystem(target)
     files.create_dir(inside.rpartition("/")[0], recursive=True)
-    pq.write_table(table.cast(schema).replace_schema_metadata(None), inside, filesystem=files)
+    pq.write_table(table, inside, filesystem=files)
     return target
 
 

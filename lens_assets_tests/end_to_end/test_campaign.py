@@ -24,7 +24,7 @@ SQL_MODELS = (
     "int_class_combinations int_class_matches int_confuser_classes int_confuser_quotas int_filter_totals "
     "int_lrg_cell_density int_negative_filters int_random_quotas int_sample_candidates int_stratum_quotas lrg_cells "
     "lrg_parent_v1_pure_massive lrg_parent_v2_baseline_dr10 lrg_parent_v3_color_relaxed lrg_parent_v4_mag_relaxed "
-    "lrg_parent_v5_very_relaxed lrg_regions lrg_sources negative_pool parity_bands "
+    "lrg_parent_v5_very_relaxed lrg_regions lrg_sources negative_candidates negative_pool parity_bands "
     "parity_cascade parity_confusers parity_exclusion parity_maskbits parity_overlap parity_strata sample_strata "
     "stg_sample_negatives stg_sample_positives stg_sweep_sources stratified_sample"
 )

@@ -1,0 +1,181 @@
+"""The job itself: stages in order, each left alone where it is finished; and `main`, which spark-submit starts.
+
+Sweep files are ingested on the executors, one sky partition a task; splits and positives are made on the driver, as
+the lineage makes them; filters, classes, strata and draws are the SQL models, translated for Spark.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from lens_assets.cluster import tasks
+from lens_assets.cluster.spec import CATALOGS, JobError, JobSpec
+from lens_assets.cluster.storage import exists, put, put_table, read_json, read_table, remove_folder
+from lens_assets.lake.lake import table_digest
+from lens_assets.lake.record import combined_digest
+from lens_assets.sampling.spark_chain import draw_on_spark, write_candidates_on_spark
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+Report = Callable[[str], None]
+SAMPLE_TABLES = ("stratified_sample", "strata", "confusers")
+RESULT = "result.json"
+
+
+def run_job(spark: SparkSession, spec: JobSpec, report: Report) -> dict[str, Any]:
+    """Run what is not finished of a job and return its result: rows, digests of the tables, and where they are.
+
+    A job that was killed goes on where it stopped; what was half written is removed, never read.
+    """
+    root = spec.root
+    if spec.region:
+        os.environ["AWS_REGION"] = spec.region
+    if exists(f"{root}/{RESULT}"):
+        report(f"{root} is finished; nothing to do")
+        return dict(read_json(f"{root}/{RESULT}"))
+    partitions = _ingest(spark, spec, report)
+    cells = _split_cells(spark, spec, partitions)
+    positives = _positives(spec, partitions, cells)
+    neighbourhoods = _neighbourhoods(spark, spec, partitions)
+    report(f"{len(neighbourhoods)} neighbourhoods are written")
+    candidates = _candidates(spark, spec, partitions, neighbourhoods, cells)
+    report("the candidates are written")
+    remove_folder(f"{root}/designs")
+    sample = draw_on_spark(spark, candidates, cells, positives, spec.negatives, spec.sampling, f"{root}/designs")
+    digests, rows = {}, {}
+    for name, frame in zip(SAMPLE_TABLES, (sample.rows, sample.strata, sample.confusers), strict=True):
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+        put_table(f"{root}/{name}.parquet", table)
+        digests[name], rows[name] = table_digest(table), table.num_rows
+    result = {"root": root, "rows": rows, "digests": digests, "digest": combined_digest(digests)}
+    put(f"{root}/{RESULT}", json.dumps(result, indent=1).encode())
+    return result
+
+
+def _ingest(spark: SparkSession, spec: JobSpec, report: Report) -> list[str]:
+    """Ingest every partition on the executors; JobError where too many files could not be read."""
+    folder, settings = f"{spec.root}/sweep_sources", spec.survey
+    work = partial(tasks.ingest, spec=spec.to_json(), folder=folder)
+    keys = settings.sky_partitions
+    accounts = [row for text in _on_executors(spark, keys, work) for row in json.loads(text)]
+    files = {row["sweep_file"]: row for row in accounts}
+    bad = {name: row for name, row in files.items() if row["status"] != "ok"}
+    report(f"{len(keys)} partitions from {len(files)} sweep files, {len(bad)} of them quarantined")
+    if not files or len(bad) > settings.max_quarantined_fraction * len(files):
+        shown = "; ".join(f"{name}: {row['reason']} {row['detail']}" for name, row in list(bad.items())[:5])
+        raise JobError(
+            f"{len(bad)} of {len(files)} sweep files under {spec.survey_root} cannot be used, more than "
+            f"survey.max_quarantined_fraction = {settings.max_quarantined_fraction}: {shown or 'none was found'}. "
+            f"Mend them, remove {folder} and run the job again"
+        )
+    return [f"{folder}/{key}.parquet" for key in keys]
+
+
+def _split_cells(spark: SparkSession, spec: JobSpec, partitions: Sequence[str]) -> pd.DataFrame:
+    from lens_assets.sky.healpix import coarser, parse_partition_key, partition_keys_of
+    from lens_assets.sky.splits import split_table
+
+    path = f"{spec.root}/cells.parquet"
+    if not exists(path):
+        settings = spec.splits
+        held = [cell for cells in _on_executors(spark, partitions, tasks.cells) for cell in cells]
+        table = split_table(
+            np.asarray(held, dtype=np.int64),
+            nside=settings.cell_nside,
+            seed=settings.seed,
+            fractions=settings.ordered_fractions,
+            hash_nside=settings.hash_nside,
+            region_nside=settings.region_nside,
+            folds=settings.folds,
+        )
+        nside, _ = parse_partition_key(spec.survey.sky_partitions[0])
+        owner = coarser(table["healpix_128"], settings.cell_nside, nside)
+        table["sky_partition"] = partition_keys_of(nside, owner)
+        put_table(path, pa.Table.from_pandas(table, preserve_index=False))
+    return read_table(path).to_pandas()
+
+
+def _positives(spec: JobSpec, partitions: Sequence[str], cells: pd.DataFrame) -> pd.DataFrame:
+    """Match the lenses, and write the positions that sources are compared with."""
+    from lens_assets.catalogs.positives import match_positives, sources_near, usable_lenses
+
+    catalogs = {name: read_table(spec.catalogs[name]).to_pandas() for name in CATALOGS}
+    lenses, spectroscopic = catalogs["lens_catalog"], catalogs["spectroscopic_catalog"]
+    around = pd.concat([lenses[["ra", "dec"]], spectroscopic[["ra", "dec"]]], ignore_index=True)
+    put_table(f"{spec.root}/lenses.parquet", pa.Table.from_pandas(around, preserve_index=False))
+    put_table(
+        f"{spec.root}/contaminants.parquet", pa.Table.from_pandas(catalogs["contaminant_catalog"], preserve_index=False)
+    )
+    usable, settings = usable_lenses(lenses, spectroscopic), spec.catalog_rules
+    near = sources_near(partitions, usable["ra"].to_numpy(), usable["dec"].to_numpy(), settings.coverage_radius_arcsec)
+    return match_positives(usable, near, cells, settings)
+
+
+def _neighbourhoods(spark: SparkSession, spec: JobSpec, partitions: Sequence[str]) -> list[str]:
+    folder = f"{spec.root}/neighbourhood"
+    work = partial(tasks.neighbourhood, spec=spec.to_json(), surroundings=spec.root, folder=folder)
+    return _on_executors(spark, partitions, work)
+
+
+def _candidates(
+    spark: SparkSession, spec: JobSpec, partitions: Sequence[str], neighbourhoods: Sequence[str], cells: pd.DataFrame
+) -> list[str]:
+    """Write the candidates, or find them written: the list of their files comes last, after the tests beside models."""
+    folder, done = f"{spec.root}/pool", f"{spec.root}/pool.json"
+    if not exists(done):
+        remove_folder(folder)
+        files = write_candidates_on_spark(spark, partitions, neighbourhoods, cells, spec.negatives, folder)
+        put(done, json.dumps(files).encode())
+    return list(read_json(done))
+
+
+def _on_executors(spark: SparkSession, items: Sequence[str], work: Callable[[str], Any]) -> list[Any]:
+    return list(spark.sparkContext.parallelize(items, len(items)).map(work).collect())
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the job of a spec: a file, or what Dagster sends through Pipes when it started this process."""
+    from dagster_pipes import PipesContext, PipesS3MessageWriter, open_dagster_pipes
+    from pyspark.sql import SparkSession
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--spec", type=Path, help="JSON of the job; without it, Dagster's message holds it")
+    options = parser.parse_args(arguments)
+    spark = SparkSession.builder.appName("lens-assets-sampling").getOrCreate()
+    try:
+        if options.spec is not None:
+            result = run_job(spark, JobSpec.from_json(options.spec.read_text(encoding="utf-8")), _say)
+            _say(json.dumps(result))
+            return 0
+        region = os.environ.get("AWS_REGION", "")
+        writer = None
+        if os.environ.get("LENS_PIPES_MESSAGES") == "s3":
+            import boto3
+
+            writer = PipesS3MessageWriter(client=boto3.client("s3", region_name=region))
+        with open_dagster_pipes(message_writer=writer):
+            pipes = PipesContext.get()
+            spec = JobSpec.from_json(pipes.extras["spec"])
+            result = run_job(spark, spec, pipes.log.info)
+            metadata = {"root": result["root"], **{f"rows_{name}": count for name, count in result["rows"].items()}}
+            pipes.report_asset_materialization(metadata=metadata, data_version=result["digest"])
+    finally:
+        spark.stop()
+    return 0
