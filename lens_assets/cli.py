@@ -10,7 +10,8 @@ import socket
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from lens_assets.environment import (
     LAKE_VARIABLE,
@@ -59,10 +60,16 @@ def _places() -> str:
 
 
 def _expected_errors() -> tuple[type[Exception], ...]:
+    from lens_assets.assets.execution import GateClosed
+    from lens_assets.automation.questions import QuestionError
+    from lens_assets.automation.stamp_export import ExportError
     from lens_assets.campaign.errors import CampaignError
+    from lens_assets.detector.exchange import ScoreFileError
     from lens_assets.lake.lake import LakeError
+    from lens_assets.selection.loader import OutsideGridError
 
-    return (CampaignError, LakeError, InUseError)
+    own = (QuestionError, ExportError, ScoreFileError, OutsideGridError, GateClosed)
+    return (CampaignError, LakeError, InUseError, *own)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,7 +86,46 @@ def _parser() -> argparse.ArgumentParser:
     validate.set_defaults(command=_validate)
     digests = commands.add_parser("digests", help="print every stored partition with its rows and digest")
     digests.set_defaults(command=_digests)
+    _add_completeness(commands)
+    _add_pooling(commands)
+    _add_exchange(commands)
     return parser
+
+
+def _add_completeness(commands: Any) -> None:
+    ask = commands.add_parser("completeness", help="print C of the released selection function at a point")
+    ask.add_argument("--theta-e", type=float, nargs="+", required=True, help="Einstein radius [arcsec], one or more")
+    ask.add_argument("--psf", type=float, required=True, help="r-band PSF FWHM [arcsec]")
+    ask.add_argument("--depth", type=float, required=True, help="r-band 5-sigma point-source depth [AB mag]")
+    ask.add_argument("--threshold", help="name of the threshold (default: the release's reference)")
+    ask.add_argument("--detector", help="name of the detector (default: the release's primary)")
+    ask.add_argument("--outside", choices=("raise", "nan", "clip"), default="raise", help="beyond the grid or support")
+    ask.add_argument("--level", type=int, choices=(68, 95), default=95, help="probability of the limits [%%]")
+    ask.add_argument("--interval", choices=("conditional", "total"), default="conditional", help="kind of limits")
+    ask.add_argument("--cells", default="measured", help="measured, merged, or a model of the release")
+    ask.add_argument("--release", help="folder of a release (default: the campaign's own product)")
+    ask.set_defaults(command=_completeness)
+
+
+def _add_pooling(commands: Any) -> None:
+    pool = commands.add_parser("merge-releases", help="pool the injections of two releases of one quantity")
+    pool.add_argument("folders", nargs=2, help="two release folders of the same grid, prior and thresholds")
+    pool.add_argument("--detector", help="name of the detector (default: the first release's primary)")
+    pool.add_argument("--to", type=Path, required=True, help="Parquet file for the pooled completeness table")
+    pool.set_defaults(command=_merge_releases)
+
+
+def _add_exchange(commands: Any) -> None:
+    export = commands.add_parser("export-stamps", help="write stamps for an external finder to score")
+    export.add_argument("folder", type=Path, help="new or empty folder")
+    export.add_argument("--format", choices=("npz", "fits", "hdf5"), default="npz", help="format of the stamp files")
+    export.add_argument("--roles", nargs="+", help="roles to export (default: all there are)")
+    export.set_defaults(command=_export_stamps)
+    check = commands.add_parser("check-scores", help="check scores that came back, and print how to name them")
+    check.add_argument("file", type=Path, help="CSV or Parquet with stamp_id and score")
+    check.add_argument("--output", choices=("probability", "logit"), default="probability", help="what a score is")
+    check.add_argument("--stamps", type=Path, help="stamps.csv of the export: every stamp must have a score")
+    check.set_defaults(command=_check_scores)
 
 
 def _open() -> tuple[Lineage, Lake]:
@@ -144,6 +190,59 @@ def _digests(options: argparse.Namespace) -> int:
             record = lake.record(name, key)
             label = f"{name}/{key}" if key else name
             print(f"{label}\t{record.rows if record else 'absent'}\t{record.digest if record else ''}")
+    return 0
+
+
+def _completeness(options: argparse.Namespace) -> int:
+    from lens_assets.automation.questions import QuestionError, answer_lines, released
+
+    lineage, lake = _open()
+    names = ("psf", "depth", "threshold", "detector", "outside", "level", "interval", "cells")
+    try:
+        sf, warning = released(lineage, lake, options.release)
+        lines = answer_lines(sf, options.theta_e, *(getattr(options, name) for name in names))
+    except ValueError as error:
+        raise QuestionError(str(error)) from error
+    if warning:
+        print(f"warning: {warning}", file=sys.stderr)
+    print("\n".join(lines))
+    return 0
+
+
+def _merge_releases(options: argparse.Namespace) -> int:
+    from lens_assets.automation.questions import QuestionError, pooled_table
+
+    lineage, _ = _open()
+    try:
+        lines = pooled_table(lineage, options.folders, options.detector, options.to)
+    except ValueError as error:
+        raise QuestionError(str(error)) from error
+    print("\n".join(lines))
+    return 0
+
+
+def _export_stamps(options: argparse.Namespace) -> int:
+    from lens_assets.automation.stamp_export import ROLES, ExportError, available_roles, export_stamps
+
+    unknown = sorted(set(options.roles or ()) - set(ROLES))
+    if unknown:
+        raise ExportError(f"--roles: expected some of {', '.join(ROLES)}, got {', '.join(unknown)}")
+    lineage, lake = _open()
+    roles = options.roles or available_roles(lineage, lake)
+    index = export_stamps(lineage, lake, options.folder, options.format, roles)
+    for role in roles:
+        print(f"{role}: {int((index['role'] == role).sum())} stamps ({ROLES[role]})")
+    left_out = [role for role in ROLES if role not in roles]
+    if not options.roles and left_out:
+        print(f"not there yet: {', '.join(left_out)}; run the campaign past its realism gate and export them then")
+    print(f"{len(index)} stamps in {options.folder}; what to return is in {options.folder / 'README.txt'}")
+    return 0
+
+
+def _check_scores(options: argparse.Namespace) -> int:
+    from lens_assets.automation.questions import check_score_file
+
+    print("\n".join(check_score_file(options.file, options.output, options.stamps)))
     return 0
 
 

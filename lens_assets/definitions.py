@@ -40,6 +40,7 @@ ASSET_MODULES = (
     "selection_completeness",
     "selection_sensitivity",
     "selection_closure",
+    "selection_failures",
     "selection_release",
     "selection_product",
     "audit",

@@ -24,6 +24,7 @@ REPORT_INPUTS = (
     "injection_batches",
     "completeness_table",
     "sensitivity_report",
+    "failure_experiments",
     "closure_report",
     "release_gate",
     "selection_function_product",
@@ -175,7 +176,7 @@ def false_positive_taxonomy(run: AssetRun) -> Product:
     kinds={"html"},
     optional_inputs=REPORT_INPUTS,
     settings=("evaluation", "selection_function", "report"),
-    code_version="audit-report-2",
+    code_version="audit-report-3",
 )
 def audit_report(run: AssetRun) -> Product:
     """The report: verdicts, numbers with intervals, figures and lineage on one page. It renders a NO-GO too."""

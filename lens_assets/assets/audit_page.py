@@ -27,6 +27,7 @@ SECTIONS = (
     ("release_gate", "Release", "What the second gate asked, and what it found."),
     ("closure_report", "Closure", "Whether completeness measured by injection predicts the recall of true lenses."),
     ("sensitivity_report", "Sensitivity", "How far completeness moves under other priors."),
+    ("failure_experiments", "Failures", "Why lenses are missed: each cause taken away on the same injections."),
     ("detectability_report", "Detectability", "Of the lenses missed: not in the data, or missed by the model?"),
     (
         "false_positive_taxonomy",

@@ -273,34 +273,41 @@ def ensemble_report(run: AssetRun) -> Product:
     group="detector",
     team="detector",
     kinds={"pytorch", "mlflow"},
-    inputs=("trained_model", "scores", "training_manifest"),
-    settings=("experiments", "evaluation"),
+    inputs=("trained_model", "scores", "training_manifest", "cutouts"),
+    settings=("experiments", "evaluation", "external"),
     partitions="detector",
-    code_version="frozen-detector-1",
+    code_version="frozen-detector-2",
     pool="torch",
 )
 def frozen_detector(run: AssetRun) -> Product:
     """The detector that is audited, with its thresholds: chosen, combined and cut on validation objects only.
 
     Its digest covers weights, architecture, preprocessing and combiner. The primary detector of the campaign becomes
-    the champion of the model registry.
+    the champion of the model registry. Of a detector of kind external, thresholds come from the scores or the model
+    that `external.yaml` names, in the same way.
     """
+    from lens_assets.assets.detector_external import frozen_external
+    from lens_assets.campaign.stages.evaluation import ExternalDetectorSettings
     from lens_assets.detector.data import validation_rows
     from lens_assets.detector.freezing import DetectorModule, freeze, frozen_thresholds
-    from lens_assets.detector.frozen import load_detector, save_detector
+    from lens_assets.detector.frozen import load_frozen_detector, save_detector
 
     name, settings = str(run.partition), run.campaign.evaluation
     wanted = settings.detectors[name]
+    if isinstance(wanted, ExternalDetectorSettings):
+        return frozen_external(run, name, wanted)
     manifest = run.table("training_manifest")
-    members, validation = {}, {}
+    candidates = set(manifest.loc[validation_rows(manifest, settings.deployment_design), "galaxy_id"])
+    members, validation, deployment = {}, {}, {}
     for member in wanted.members:
-        members[member] = load_detector(run.folder("trained_model", member)).members[0]
+        members[member] = load_frozen_detector(run.folder("trained_model", member)).members[0]
         design = run.campaign.experiments[member].training.design
         chosen = manifest.loc[validation_rows(manifest, design), "galaxy_id"]
         rows = run.table("scores", member)
         validation[member] = rows[rows["galaxy_id"].isin(set(chosen))]
+        deployment[member] = rows[rows["galaxy_id"].isin(candidates)]
     detector = freeze(name, wanted, members, validation)
-    table = frozen_thresholds(detector, validation, settings)
+    table = frozen_thresholds(detector, validation, settings, deployment)
     files = save_detector(run.scratch / "detector", detector)
     primary = name == settings.primary_detector
     registered = f"{run.campaign.name}-finder"
@@ -331,7 +338,8 @@ def frozen_detector(run: AssetRun) -> Product:
         },
         columns={
             "name": "name of the threshold",
-            "kind": "fixed, or fpr: defined by a false-positive rate on validation negatives",
+            "kind": "fixed; fpr: defined by a false-positive rate on validation negatives; top: by a share of the "
+            "validation objects of the deployment sample",
             "threshold": "an object is detected where score >= threshold",
             "n_above": "validation negatives at or above the threshold",
             "sufficient": "enough of them to define the cut",

@@ -166,8 +166,9 @@ def injection_batches(run: AssetRun) -> Product:
     team="injection",
     kinds={"pytorch", "parquet"},
     inputs=("injection_batches", "cutouts", "frozen_detector"),
+    settings=("external",),
     partitions="detector",
-    code_version="injection-scores-1",
+    code_version="injection-scores-2",
     pool="torch",
     behind="realism_gate",
 )
@@ -179,11 +180,12 @@ def injection_scores(run: AssetRun) -> Product:
     import numpy as np
     import pandas as pd
 
-    from lens_assets.detector.frozen import load_detector
+    from lens_assets.assets.detector_external import scoring_detector
+    from lens_assets.detector.exchange import blocks
     from lens_assets.figures.injection import score_pairs
     from lens_assets.imaging.stamps import STAMP_FILE, read_stamps
 
-    detector = load_detector(run.folder("frozen_detector"))
+    detector = scoring_detector(run, str(run.partition))
     columns = ["injection_id", "galaxy_id", "host_cutout_path", "condition", "theta_e_bin", "status"]
     truth = {key: run.table("injection_batches", key, columns) for key in run.partition_keys_of("condition")}
     hosts = sorted(set().union(*(table["host_cutout_path"] for table in truth.values())))
@@ -195,12 +197,11 @@ def injection_scores(run: AssetRun) -> Product:
     scored = []
     for key in run.progress(sorted(truth), "injected stamps by condition"):
         table, path = truth[key], run.file("injection_batches", STAMP_FILE, key)
-        blocks = [
-            detector.score(read_stamps(path, np.arange(start, min(start + 256, len(table)))))
-            for start in range(0, len(table), 256)
-        ]
-        scores = np.concatenate([np.zeros(0), *blocks])
-        scored.append(table.assign(injected_score=np.where(table["status"] == 0, scores, np.nan)))
+        rendered = np.flatnonzero((table["status"] == 0).to_numpy())
+        scores = np.full(len(table), np.nan)
+        for part in blocks(len(rendered)):
+            scores[rendered[part]] = detector.score(read_stamps(path, rendered[part]))
+        scored.append(table.assign(injected_score=scores))
     table = pd.concat(scored, ignore_index=True).sort_values("injection_id", ignore_index=True)
     table["host_score"] = table["host_cutout_path"].map(host_scores).astype(np.float64)
     ordered = table[["injection_id", "host_score", "injected_score", *columns[1:]]]

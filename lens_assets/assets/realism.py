@@ -134,7 +134,7 @@ def brightness_calibration(run: AssetRun) -> Product:
         "frozen_detector",
     ),
     settings=("realism", "evaluation"),
-    code_version="realism-report-5",
+    code_version="realism-report-6",
     pool="torch",
 )
 def realism_report(run: AssetRun) -> Product:
@@ -194,7 +194,7 @@ def realism_report(run: AssetRun) -> Product:
     kinds={"json"},
     inputs=("realism_report", "anchor_observables", "injection_pilot", "brightness_calibration"),
     settings=("realism",),
-    code_version="realism-gate-1",
+    code_version="realism-gate-2",
 )
 def realism_gate(run: AssetRun) -> Product:
     """The verdict on the injections as data: GO, NO-GO or NOT-EVALUATED, with the digests of what it judged.
@@ -216,6 +216,8 @@ def realism_gate(run: AssetRun) -> Product:
         f"Source magnitudes {calibration['mode']} at {calibration['magnitude_shift_mag']:+.2f} mag",
         "Blinded panel required" if settings.panel.required else "No blinded panel was asked for",
     ]
+    if ((rows["observable"] == "probe_features") & ~rows["gates"] & (rows["verdict"] == "NOT-EVALUATED")).any():
+        notes.append("Feature space not compared: the finder is external")
     inputs = dict(run.upstream) | {"settings/realism": run.campaign.settings_digest("realism")}
     verdict = judge("realism_gate", rows, inputs, notes)
     deciding = rows[rows["gates"]].reset_index(drop=True)

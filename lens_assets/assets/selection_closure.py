@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from lens_assets.detector.frozen import Detector
+
 
 @lens_asset(
     group="selection_function",
@@ -25,8 +27,8 @@ if TYPE_CHECKING:
         "injection_scores",
         "frozen_detector",
     ),
-    settings=("selection_function", "injection", "evaluation", "survey"),
-    code_version="closure-2",
+    settings=("selection_function", "injection", "evaluation", "survey", "external"),
+    code_version="closure-3",
     pool="torch",
     behind="realism_gate",
     simulated_only=True,
@@ -44,13 +46,13 @@ def closure_report(run: AssetRun) -> Product:
     from lens_assets.selection import closure
 
     settings, audit = run.campaign.selection_function, run.campaign.evaluation.thresholds.audit
-    lenses, stamps, funnel = _true_lenses(run)
+    lenses, stamps, funnel = true_lenses(run)
     names = {"lensed_mag_r": "arc_mag_r", "mag_g": "host_mag_g", "mag_r": "host_mag_r"}
     batches = run.table("injection_batches").rename(columns=names)
     rows, strata, coverage, results = [], [], [], {}
     for name in run.partition_keys_of("detector"):
         detector, thresholds = detector_and_cuts(run, name)
-        scored = lenses.assign(score=detector.score(stamps) if len(lenses) else [])
+        scored, unscored = _scored(lenses, stamps, detector)
         scores = run.table("injection_scores", name, columns=["injection_id", "injected_score"])
         trials = batches.merge(scores, on="injection_id", validate="one_to_one")
         trials = trials.loc[(trials["status"] == 0) & trials["injected_score"].notna()]
@@ -66,6 +68,7 @@ def closure_report(run: AssetRun) -> Product:
             verdict, reason = closure.closure_verdict(
                 result, limits.minimum_lenses, limits.maximum_bias, limits.significance
             )
+            verdict, reason = ("NOT-EVALUATED", unscored) if unscored else (verdict, reason)
             key = {"detector": name, "threshold": threshold}
             results[(name, threshold)] = result
             rows.append({**key, **result.numbers(), "verdict": verdict, "reason": reason})
@@ -95,7 +98,17 @@ def closure_report(run: AssetRun) -> Product:
     )
 
 
-def _true_lenses(run: AssetRun) -> tuple[pd.DataFrame, np.ndarray, pd.DataFrame]:
+def _scored(lenses: pd.DataFrame, stamps: np.ndarray, detector: Detector) -> tuple[pd.DataFrame, str]:
+    """Return (lenses with their scores, ""), or (none of them, why) where an external finder has not scored them."""
+    from lens_assets.detector.external import UnscoredStampsError
+
+    try:
+        return lenses.assign(score=detector.score(stamps) if len(lenses) else []), ""
+    except UnscoredStampsError as missing:
+        return lenses.iloc[:0].assign(score=[]), str(missing)
+
+
+def true_lenses(run: AssetRun) -> tuple[pd.DataFrame, np.ndarray, pd.DataFrame]:
     """Return (true lenses of the test split, their stamps in row order, how many were left at each step)."""
     import numpy as np
     import pandas as pd

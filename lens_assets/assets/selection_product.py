@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 
 _SIDE_TABLES = ("marginals", "floor", "merged")
 _GATES = ("realism_gate", "release_gate")
+_BORROWED = (
+    ("realism_report", "distributions", "realism_distributions"),
+    ("realism_report", "stamps", "realism_stamps"),
+    ("failure_experiments", "gallery", "failure_gallery"),
+    ("failure_experiments", "hypotheses", "failure_hypotheses"),
+)
 _SCORES = ["injection_id", "host_score", "injected_score"]
 
 
@@ -31,6 +37,7 @@ _SCORES = ["injection_id", "host_score", "injected_score"]
         "frozen_detector",
         "sensitivity_report",
         "closure_report",
+        "failure_experiments",
         "realism_report",
         "realism_gate",
         "release_gate",
@@ -87,6 +94,7 @@ def selection_function_product(run: AssetRun) -> Product:
             "upper": "upper 95% limit: the wider of Beta posterior and host bootstrap",
             "total_lower": "lower 95% limit with the threshold's own uncertainty and shared sky",
             "total_upper": "upper 95% limit with the threshold's own uncertainty and shared sky",
+            "threshold_sufficient": "whether enough validation objects lie above the threshold to define it",
         },
         markdown=files[product.MODEL_CARD_FILE].decode(),
     )
@@ -124,6 +132,7 @@ def _quoted(run: AssetRun, grid: pd.DataFrame, names: list[str]) -> pd.DataFrame
     from lens_assets.selection.product import completeness_at
 
     point = run.campaign.selection_function.reference
+    sufficient = grid.drop_duplicates(["detector", "threshold"]).set_index(["detector", "threshold"])
     where = (point.theta_e_arcsec, point.psf_fwhm_arcsec, point.depth_mag)
     rows = []
     for name in names:
@@ -133,6 +142,7 @@ def _quoted(run: AssetRun, grid: pd.DataFrame, names: list[str]) -> pd.DataFrame
                 {"detector": name, "threshold": threshold}
                 | completeness_at(grid, *where, threshold, name)
                 | {"total_lower": total["lower"], "total_upper": total["upper"]}
+                | {"threshold_sufficient": bool(sufficient.loc[(name, threshold), "threshold_sufficient"])}
             )
     return pd.DataFrame(rows)
 
@@ -150,6 +160,7 @@ def _facts(run: AssetRun, counts: dict[str, int], footprint: pd.DataFrame) -> di
         "grid": settings.grid.name,
         "footprint_outside_the_grid": f"{outside[settings.grid.name]:.4f}",
         "footprint_weights": str(footprint["weights"].iloc[0]),
+        "completeness_as_theta_e_goes_to_0": _vanishing(run),
         "quoted_at": f"theta_E {point.theta_e_arcsec} arcsec, PSF {point.psf_fwhm_arcsec} arcsec, "
         f"depth {point.depth_mag} mag",
         "prior_of_intervals": f"Beta({settings.intervals.prior_alpha}, {settings.intervals.prior_beta})",
@@ -158,6 +169,15 @@ def _facts(run: AssetRun, counts: dict[str, int], footprint: pd.DataFrame) -> di
         "closure": _closure_words(run, campaign.evaluation.thresholds.audit),
         **counts,
     }
+
+
+def _vanishing(run: AssetRun) -> str:
+    """Say what passes when the Einstein radius vanishes and the source's light stays: found, but not for its arc."""
+    row = run.table("failure_experiments").set_index("experiment").loc["vanishing_lens"]
+    if not row["n"]:
+        return "not evaluated: the external finder has not scored it"
+    limits = f"[{row['beta_lower_95']:.3f}, {row['beta_upper_95']:.3f}]"
+    return f"{row['completeness']:.3f} {limits} from {int(row['n'])} injections over the whole grid"
 
 
 def _identity(run: AssetRun, primary: str) -> dict[str, Any]:
@@ -180,16 +200,15 @@ def _figures(shown: pd.DataFrame, marginals: pd.DataFrame, audit: str, title: st
 
 
 def _pictures(run: AssetRun, plots: dict[str, Figure]) -> dict[str, bytes]:
-    """Return the pictures of the release: its own figures, and what the realism battery compared."""
+    """Return the pictures of the release: its own figures, what the realism battery compared, and failures."""
     from lens_assets.assets.execution import png
     from lens_assets.lake.lake import FIGURES_FOLDER
 
     pictures = {f"{FIGURES_FOLDER}{name}.png": png(figure) for name, figure in plots.items()}
-    stored = {entry.name for entry in run.record("realism_report").files}
-    for name in ("distributions", "stamps"):
+    for asset, name, title in _BORROWED:
         source = f"{FIGURES_FOLDER}{name}.png"
-        if source in stored:
-            pictures[f"{FIGURES_FOLDER}realism_{name}.png"] = run.file("realism_report", source).read_bytes()
+        if any(entry.name == source for entry in run.record(asset).files):
+            pictures[f"{FIGURES_FOLDER}{title}.png"] = run.file(asset, source).read_bytes()
     return pictures
 
 

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 def detector_and_cuts(run: AssetRun, name: str) -> tuple[Detector, dict[str, float]]:
     """Return a frozen detector and its thresholds by name."""
-    from lens_assets.detector.frozen import load_detector
+    from lens_assets.assets.detector_external import scoring_detector
 
-    return load_detector(run.folder("frozen_detector", name)), cuts_of(run, name)
+    return scoring_detector(run, name), cuts_of(run, name)
 
 
 def cuts_of(run: AssetRun, name: str) -> dict[str, float]:

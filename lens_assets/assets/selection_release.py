@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         "realism_gate",
         "anchor_observables",
         "cutouts",
+        "training_manifest",
         "injection_batches",
         "injection_scores",
         "frozen_detector",
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
         "false_positive_taxonomy",
     ),
     settings=("selection_function", "realism", "evaluation"),
-    code_version="release-gate-1",
+    code_version="release-gate-2",
     behind="realism_gate",
 )
 def release_gate(run: AssetRun) -> Product:
@@ -50,8 +51,15 @@ def release_gate(run: AssetRun) -> Product:
     rows = [
         release.realism_evidence(battery),
         release.split_evidence(run.table("split_proof")),
+        release.host_evidence(
+            set(run.table("injection_batches", columns=["galaxy_id"])["galaxy_id"]),
+            run.table("training_manifest", columns=["galaxy_id", "split", "label"]),
+        ),
         *release.sensitivity_evidence(
-            run.table("sensitivity_report"), limits.accepted_unstable_variants, limits.acceptance_reason
+            run.table("sensitivity_report"),
+            limits.accepted_unstable_variants,
+            limits.acceptance_reason,
+            _optional(run),
         ),
         *_closure_evidence(run, audit),
     ]
@@ -101,7 +109,14 @@ def _closure_evidence(run: AssetRun, audit: str) -> list[dict[str, object]]:
     if "closure_report" not in run.schemes:
         return [release.missing_closure_evidence(closure.relied_on_campaign)]
     report = run.table("closure_report")
-    return release.closure_evidence(report.loc[report["threshold"] == audit], closure.maximum_bias)
+    return release.closure_evidence(report.loc[report["threshold"] == audit], closure.maximum_bias, _optional(run))
+
+
+def _optional(run: AssetRun) -> list[str]:
+    """Return the external detectors beside the primary one: they may lack scores of stamps made for the gate."""
+    evaluation = run.campaign.evaluation
+    others = {name: item for name, item in evaluation.detectors.items() if name != evaluation.primary_detector}
+    return [name for name, item in others.items() if item.kind == "external"]
 
 
 def _realism_of_full_run(run: AssetRun) -> pd.DataFrame:

@@ -8,7 +8,11 @@ from lens_assets.assets.framework import AssetRun, Product, lens_asset
 from lens_assets.assets.selection_readers import detector_and_cuts, stamp_reader
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
 
 @lens_asset(
@@ -16,44 +20,44 @@ if TYPE_CHECKING:
     team="selection",
     kinds={"parquet", "torch"},
     inputs=("injection_batches", "injection_scores", "frozen_detector", "cutouts"),
-    settings=("selection_function", "injection", "evaluation"),
-    code_version="sensitivity-2",
+    settings=("selection_function", "injection", "evaluation", "external"),
+    code_version="sensitivity-3",
     pool="torch",
     behind="realism_gate",
 )
 def sensitivity_report(run: AssetRun) -> Product:
     """The same injections under other priors: paired shifts of the mean completeness, and whether it is stable."""
-    import numpy as np
     import pandas as pd
 
+    from lens_assets.detector.external import UnscoredStampsError
     from lens_assets.figures import selection_function as figures
-    from lens_assets.lensing.injection import render_injections
     from lens_assets.selection import sensitivity
 
     settings, audit = run.campaign.selection_function, run.campaign.evaluation.thresholds.audit
-    planned = run.table("injection_batches")
-    planned = planned.loc[planned["status"] == 0].sort_values("injection_id")
-    plan = sensitivity.subsample(planned, settings.sensitivity.injections, settings.seed)
-    plan = plan[_plan_columns(plan)]
-    hosts = stamp_reader(run, "cutouts", list(plan["host_cutout_path"]))(np.arange(len(plan)))
     detectors = {name: detector_and_cuts(run, name) for name in run.partition_keys_of("detector")}
-    host_scores = {name: detector.score(hosts) for name, (detector, _) in detectors.items()}
     detected: dict[str, dict[str, pd.DataFrame]] = {name: {} for name in detectors}
-    variants = [None, *settings.sensitivity.variants]
-    for variant in run.progress(variants, "alternate priors"):
-        rows = plan if variant is None else sensitivity.altered_plan(plan, variant)
-        priors = run.campaign.injection
-        priors = priors if variant is None else sensitivity.altered_settings(priors, variant)
-        stamps = render_injections(rows, hosts, priors).stamps
-        for name, (detector, thresholds) in detectors.items():
-            cut = thresholds[audit]
-            passed = (detector.score(stamps) >= cut) & (host_scores[name] < cut)
-            key = sensitivity.BASELINE if variant is None else variant.name
+    unscored: dict[str, str] = {}
+    plan, hosts = plan_and_hosts(run)
+    host_scores = {name: detector.score(hosts) for name, (detector, _) in detectors.items()}
+    for key, rows, stamps in rendered_variants(run, plan, hosts):
+        for name, (detector, cuts) in detectors.items():
+            if name in unscored:
+                continue
+            try:
+                scores = detector.score(stamps)
+            except UnscoredStampsError as missing:
+                unscored[name] = str(missing)
+                continue
+            passed = (scores >= cuts[audit]) & (host_scores[name] < cuts[audit])
             detected[name][key] = rows[["injection_id", "galaxy_id"]].assign(detected=passed)
+    for reason in unscored.values():
+        run.log.warning(reason)
     limit = settings.sensitivity.maximum_shift
     report = pd.DataFrame(
         [
-            {"detector": name, "threshold": audit}
+            {"detector": name, "threshold": audit} | sensitivity.unscored_row(variant.name)
+            if name in unscored
+            else {"detector": name, "threshold": audit}
             | sensitivity.shift_row(
                 variant.name,
                 detected[name][sensitivity.BASELINE],
@@ -90,6 +94,34 @@ def sensitivity_report(run: AssetRun) -> Product:
             "maximum_shift": "largest |shift| that is stable",
         },
     )
+
+
+def plan_and_hosts(run: AssetRun) -> tuple[pd.DataFrame, NDArray[np.float32]]:
+    """Return the plan of the small batches, and the stamps of its hosts in row order."""
+    import numpy as np
+
+    from lens_assets.selection import sensitivity
+
+    settings = run.campaign.selection_function
+    planned = run.table("injection_batches")
+    planned = planned.loc[planned["status"] == 0].sort_values("injection_id")
+    plan = sensitivity.subsample(planned, settings.sensitivity.injections, settings.seed)
+    plan = plan[_plan_columns(plan)]
+    return plan, stamp_reader(run, "cutouts", list(plan["host_cutout_path"]))(np.arange(len(plan)))
+
+
+def rendered_variants(
+    run: AssetRun, plan: pd.DataFrame, hosts: NDArray[np.float32]
+) -> Iterator[tuple[str, pd.DataFrame, NDArray[np.float32]]]:
+    """Yield (name, plan, stamps) of the published prior and of every variant, on the same hosts and draws."""
+    from lens_assets.lensing.injection import render_injections
+    from lens_assets.selection import sensitivity
+
+    priors = run.campaign.injection
+    yield sensitivity.BASELINE, plan, render_injections(plan, hosts, priors).stamps
+    for variant in run.progress(run.campaign.selection_function.sensitivity.variants, "alternate priors"):
+        rows = sensitivity.altered_plan(plan, variant)
+        yield variant.name, rows, render_injections(rows, hosts, sensitivity.altered_settings(priors, variant)).stamps
 
 
 def _plan_columns(batches: pd.DataFrame) -> list[str]:

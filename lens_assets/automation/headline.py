@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from lens_assets.assets.execution import VERDICT_FILE
+from lens_assets.campaign.stages.evaluation import ExternalDetectorSettings
 
 if TYPE_CHECKING:
     from lens_assets.assets.execution import Lineage
@@ -19,7 +20,7 @@ def headline(lineage: Lineage, lake: Lake) -> Iterator[str]:
     primary = campaign.evaluation.primary_detector
     yield f"completeness table: {_path(lake, 'completeness_table', primary)}"
     yield f"audit report:       {_report(lake)}"
-    yield f"1. test AUC of {primary}: {_auc(lineage, lake, primary)}"
+    yield f"1. {_auc(lineage, lake, primary)}"
     yield f"2. realism verdict: {_verdict(lake)}"
     yield f"3. {_completeness(lineage, lake, primary)}"
 
@@ -33,12 +34,15 @@ def _report(lake: Lake) -> str:
 
 
 def _auc(lineage: Lineage, lake: Lake, primary: str) -> str:
-    members = lineage.campaign.evaluation.detectors[primary].members
-    record = lake.record("evaluation_report", members[0])
+    detector = lineage.campaign.evaluation.detectors[primary]
+    if isinstance(detector, ExternalDetectorSettings):
+        return f"{primary} is external ({detector.description}): it was not trained here"
+    record = lake.record("evaluation_report", detector.members[0])
     if record is None:
-        return "absent"
+        return f"test AUC of {primary}: absent"
     values = record.summary
-    return f"{values['test_auc']:.3f} [{values['test_auc_lower']:.3f}, {values['test_auc_upper']:.3f}]"
+    limits = f"[{values['test_auc_lower']:.3f}, {values['test_auc_upper']:.3f}]"
+    return f"test AUC of {primary}: {values['test_auc']:.3f} {limits}"
 
 
 def _verdict(lake: Lake) -> str:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lens_assets.campaign.stages.cutouts import CutoutsSettings
     from lens_assets.campaign.stages.evaluation import EvaluationSettings
     from lens_assets.campaign.stages.experiments import ExperimentSettings
+    from lens_assets.campaign.stages.external import ExternalSettings
     from lens_assets.campaign.stages.features import FeaturesSettings
     from lens_assets.campaign.stages.host_selection import HostSelectionSettings
     from lens_assets.campaign.stages.injection import InjectionSettings
@@ -59,7 +60,7 @@ STAGES = (
     "selection_function",
     "report",
 )
-OPTIONAL_STAGES = ("simulated_sky",)
+OPTIONAL_STAGES = ("simulated_sky", "external")
 EXPERIMENTS = "experiments"
 
 
@@ -130,6 +131,11 @@ class Campaign:
     def evaluation(self) -> EvaluationSettings:
         """Metrics, thresholds and the audited detectors."""
         return self.stages["evaluation"]  # type: ignore[return-value]
+
+    @property
+    def external(self) -> ExternalSettings | None:
+        """Scores and models of finders that were not trained here, for campaigns that audit any."""
+        return self.stages.get("external")  # type: ignore[return-value]
 
     @property
     def injection(self) -> InjectionSettings:

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from lens_assets.campaign.errors import Problem
+from lens_assets.campaign.stages.evaluation import ExternalDetectorSettings
+from lens_assets.campaign.stages.external import ModelFinderSettings
 from lens_assets.campaign.stages.host_selection import VARIANTS
 
 if TYPE_CHECKING:
@@ -14,7 +16,17 @@ if TYPE_CHECKING:
 
 def inconsistencies(campaign: Campaign) -> list[Problem]:
     """Return every contradiction between the stages of a campaign."""
-    rules = (_simulated_sky, _designs, _detectors, _stamp_sizes, _hosts, _faint_limit, _lens_masks, _closure_truth)
+    rules = (
+        _simulated_sky,
+        _designs,
+        _detectors,
+        _external_finders,
+        _stamp_sizes,
+        _hosts,
+        _faint_limit,
+        _lens_masks,
+        _closure_truth,
+    )
     return [problem for rule in rules for problem in rule(campaign)]
 
 
@@ -55,10 +67,30 @@ def _designs(campaign: Campaign) -> Iterable[Problem]:
 def _detectors(campaign: Campaign) -> Iterable[Problem]:
     candidates = [name for name, item in campaign.experiments.items() if item.role == "candidate"]
     for detector, item in campaign.evaluation.detectors.items():
+        if isinstance(item, ExternalDetectorSettings):
+            continue
         for member in item.members:
             if member not in candidates:
                 expected = f"an experiment with role candidate: {', '.join(candidates)}"
                 yield _problem(campaign, "evaluation", f"detectors.{detector}.members", member, expected)
+
+
+def _external_finders(campaign: Campaign) -> Iterable[Problem]:
+    entries = campaign.external.finders if campaign.external is not None else {}
+    external = {
+        name: item for name, item in campaign.evaluation.detectors.items() if isinstance(item, ExternalDetectorSettings)
+    }
+    for name in sorted(set(external) - set(entries)):
+        expected = f"an entry {name} that says where its scores or its model are"
+        yield _problem(campaign, "external", "finders", ", ".join(entries) or "nothing", expected)
+    for name in sorted(set(entries) - set(external)):
+        expected = f"a detector of kind external in evaluation.yaml: {', '.join(external) or 'there is none'}"
+        yield _problem(campaign, "external", f"finders.{name}", name, expected)
+    for name, item in external.items():
+        if item.validation_design not in campaign.sampling.designs:
+            expected = f"a design of sampling.yaml: {', '.join(campaign.sampling.designs)}"
+            key = f"detectors.{name}.validation_design"
+            yield _problem(campaign, "evaluation", key, item.validation_design, expected)
 
 
 def _stamp_sizes(campaign: Campaign) -> Iterable[Problem]:
@@ -68,6 +100,11 @@ def _stamp_sizes(campaign: Campaign) -> Iterable[Problem]:
         *(
             (f"experiments/{name}", "preprocessing.input_pixels", item.preprocessing.input_pixels)
             for name, item in campaign.experiments.items()
+        ),
+        *(
+            ("external", f"finders.{name}.preprocessing.input_pixels", item.preprocessing.input_pixels)
+            for name, item in (campaign.external.finders if campaign.external is not None else {}).items()
+            if isinstance(item, ModelFinderSettings)
         ),
     ]
     for stage, key, found in named:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from lens_assets.campaign.stages.evaluation import EvaluationSettings, fixed_name, fpr_name
+from lens_assets.campaign.stages.evaluation import EvaluationSettings, fixed_name, fpr_name, top_name
 from lens_assets.sky.randomness import generator
 from lens_assets.statistics.bootstrap import (
     bootstrap_auc,
@@ -56,6 +56,22 @@ def threshold_table(validation: pd.DataFrame, settings: EvaluationSettings) -> p
         rows.append({"name": fpr_name(target), "kind": "fpr", **found.__dict__})
     columns = ["name", "kind", "target", "threshold", "threshold_lower", "threshold_upper", "n_negatives"]
     return pd.DataFrame(rows)[[*columns, "n_above", "fpr", "fpr_lower", "fpr_upper", "sufficient"]]
+
+
+def top_threshold_rows(deployment: pd.DataFrame, settings: EvaluationSettings) -> pd.DataFrame:
+    """Return one row per share of the deployment sample that a candidate list may hold; columns as `threshold_table`.
+
+    `deployment` holds split and score of the validation objects of the deployment design, which is a simple random
+    sample of the scan population: the share above a cut is the list's share. `n_negatives` counts all of them.
+    """
+    _require_validation(deployment)
+    rows = []
+    for share in settings.thresholds.top_shares:
+        scores = deployment["score"].to_numpy(np.float64)
+        found = fpr_threshold(scores, share, settings.interval_level, settings.thresholds.minimum_above)
+        rows.append({"name": top_name(share), "kind": "top", **found.__dict__})
+    columns = ["name", "kind", "target", "threshold", "threshold_lower", "threshold_upper", "n_negatives"]
+    return pd.DataFrame(rows, columns=[*columns, "n_above", "fpr", "fpr_lower", "fpr_upper", "sufficient"])
 
 
 def _require_validation(rows: pd.DataFrame) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lens_assets.campaign.stages.evaluation import DetectorSettings, EvaluationSettings
 from lens_assets.detector.ensembles import SINGLE, aligned_scores, best_member, combine, fit_combiner
-from lens_assets.detector.evaluation import threshold_table
+from lens_assets.detector.evaluation import threshold_table, top_threshold_rows
 from lens_assets.detector.frozen import SCORE_DECIMALS, FrozenDetector, Member
 
 
@@ -37,24 +37,52 @@ def freeze(
 
 
 def frozen_thresholds(
-    detector: FrozenDetector, validation: Mapping[str, pd.DataFrame], settings: EvaluationSettings
+    detector: FrozenDetector,
+    validation: Mapping[str, pd.DataFrame],
+    settings: EvaluationSettings,
+    deployment: Mapping[str, pd.DataFrame] | None = None,
 ) -> pd.DataFrame:
-    """Return one row per threshold of a frozen detector, from its members' validation scores.
+    """Return one row per threshold of a frozen detector, from its members' scores of validation objects.
+
+    `validation` holds those of the training design, `deployment` those of the deployment design, which define cuts by
+    the share of a candidate list; it is needed only where the settings name such shares.
 
     Columns: detector, name, kind, target, threshold, threshold_lower, threshold_upper, n_negatives, n_above, fpr,
     fpr_lower, fpr_upper, sufficient, audited, combiner, members, digest, preprocessing_digest.
     """
     names = [member.name for member in detector.members]
-    joined = aligned_scores({name: validation[name] for name in names})
-    joined["score"] = np.round(combine(joined[names].to_numpy(), detector.combiner), SCORE_DECIMALS)
-    table = threshold_table(joined, settings)
-    table.insert(0, "detector", detector.name)
-    table["audited"] = table["name"] == settings.thresholds.audit
+    table = thresholds_from(
+        detector.name,
+        _combined(detector, validation),
+        _combined(detector, deployment) if deployment is not None else None,
+        settings,
+    )
     table["combiner"] = detector.combiner.kind
     table["members"] = ",".join(names)
     table["digest"] = detector.digest
     table["preprocessing_digest"] = detector.preprocessing_digest
     return table
+
+
+def thresholds_from(
+    detector: str, validation: pd.DataFrame, deployment: pd.DataFrame | None, settings: EvaluationSettings
+) -> pd.DataFrame:
+    """Return the thresholds that any detector's scores of validation objects define; see `frozen_thresholds`."""
+    parts = [threshold_table(validation, settings)]
+    if settings.thresholds.top_shares and deployment is not None:
+        parts.append(top_threshold_rows(deployment, settings))
+    table = pd.concat(parts, ignore_index=True)
+    table.insert(0, "detector", detector)
+    table["audited"] = table["name"] == settings.thresholds.audit
+    return table
+
+
+def _combined(detector: FrozenDetector, scored: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return the members' common objects with the detector's own score."""
+    names = [member.name for member in detector.members]
+    joined = aligned_scores({name: scored[name] for name in names})
+    joined["score"] = np.round(combine(joined[names].to_numpy(), detector.combiner), SCORE_DECIMALS)
+    return joined
 
 
 class DetectorModule(nn.Module):

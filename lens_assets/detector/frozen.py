@@ -26,6 +26,8 @@ from lens_assets.imaging.preprocessing import PreprocessingSettings, preprocess,
 
 DETECTOR_FILE = "detector.json"
 FORMAT_VERSION = 1
+EXTERNAL = "external"
+"""The `kind` in `detector.json` of a finder that was not trained here."""
 # Below this, a score depends on the machine's arithmetic more than on the stamp.
 SCORE_DECIMALS = 6
 
@@ -196,8 +198,18 @@ def save_detector(folder: Path, detector: FrozenDetector, summary: Mapping[str, 
     return files
 
 
-def load_detector(folder: Path) -> FrozenDetector:
+def load_detector(folder: Path) -> Detector:
     """Return the detector stored in a folder; DetectorError if its files or its digest are not what they say."""
+    content = detector_description(folder)
+    if content.get("kind") == EXTERNAL:
+        from lens_assets.detector.external import load_external
+
+        return load_external(Path(folder), content)
+    return load_frozen_detector(folder)
+
+
+def load_frozen_detector(folder: Path) -> FrozenDetector:
+    """Return a stored detector that was trained here, with its networks; DetectorError as `load_detector`."""
     path = Path(folder) / DETECTOR_FILE
     content = detector_description(folder)
     members = tuple(_load_member(Path(folder), entry) for entry in content["members"])

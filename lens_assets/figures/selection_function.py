@@ -162,3 +162,33 @@ def closure(strata: pd.DataFrame, title: str) -> Figure:
     axis.set_title(title, fontsize=9)
     axis.grid(alpha=0.25)
     return figure
+
+
+def failures(table: pd.DataFrame) -> Figure:
+    """Draw the paired shift of completeness when the cause that each hypothesis names is taken away."""
+    figure, axes = _canvas(1, 1, 7.0, 0.45 * len(table) + 1.4)
+    axis = axes[0][0]
+    axis.axvline(0.0, color=_GREY, lw=0.8)
+    bars = np.clip([table["shift"] - table["shift_lower_95"], table["shift_upper_95"] - table["shift"]], 0.0, None)
+    axis.errorbar(table["shift"], np.arange(len(table)), xerr=bars, fmt="o", ms=4, capsize=2, color=_COLOUR)
+    labels = [f"{row.experiment}\n{row.verdict}" for row in table.itertuples()]
+    axis.set_yticks(range(len(table)), labels, fontsize=8)
+    axis.invert_yaxis()
+    axis.set_xlabel("shift of completeness with the change (95%, hosts resampled)")
+    return figure
+
+
+def collapse(table: pd.DataFrame) -> Figure:
+    """Draw completeness by quarters of each property and by class, with 95% Beta limits."""
+    names = list(dict.fromkeys(table["property"])) if len(table) else []
+    figure, axes = _canvas(1, max(1, len(names)), 2.6 * max(1, len(names)), 3.4)
+    for axis, name in zip(axes[0], names, strict=False):
+        rows = table.loc[table["property"] == name]
+        bars = [rows["completeness"] - rows["beta_lower_95"], rows["beta_upper_95"] - rows["completeness"]]
+        axis.errorbar(range(len(rows)), rows["completeness"], yerr=np.clip(bars, 0.0, None), fmt="o", color=_COLOUR)
+        axis.set_xticks(range(len(rows)), list(rows["value"]), rotation=60, ha="right", fontsize=6)
+        axis.set_title(name, fontsize=7)
+        axis.set_ylim(0.0, None)
+        axis.grid(alpha=0.25)
+    axes[0][0].set_ylabel("completeness")
+    return figure

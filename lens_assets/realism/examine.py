@@ -13,11 +13,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lens_assets.campaign.stages.realism import RealismSettings
+from lens_assets.detector.external import FeaturesUnavailableError
 from lens_assets.detector.frozen import Detector
 from lens_assets.imaging.host_subtraction import measure_ellipse
 from lens_assets.imaging.robust import covered
 from lens_assets.realism.background import CONDITION_COLUMNS, pair_by_conditions, sky_pixels
-from lens_assets.realism.battery import Background, Battery
+from lens_assets.realism.battery import NOT_EVALUATED, Background, Battery, row
 from lens_assets.realism.observables import is_visible, measure
 from lens_assets.realism.probes import feature_probe_rows, pixel_probe_rows, weighted_choice
 from lens_assets.realism.residuals import sky_statistics
@@ -157,14 +158,14 @@ def probe_rows(
     names = measured["injection_id"].iloc[shown].astype(str).tolist()
     alike = shown[weighted_choice(names, weights, min(rules.maximum_stamps, 4 * len(judging)), seed)]
     hosts, anchor_hosts = measured["galaxy_id"].astype(str).to_numpy(), anchors["galaxy_id"].astype(str).to_numpy()
-    rows = feature_probe_rows(
+    rows = _feature_rows(
+        detector,
         read_anchors(judging),
         injected.read(alike),
         (read_anchors(judging), read_anchors(tuning)),
         anchor_hosts[judging].tolist(),
         hosts[alike].tolist(),
         (anchor_hosts[judging].tolist(), anchor_hosts[tuning].tolist()),
-        detector.layer_features,
         settings,
     )
     first, second = _shown_or_untouched(shown, hosts, untouched.table, rules.maximum_stamps, seed)
@@ -172,6 +173,33 @@ def probe_rows(
     return rows + pixel_probe_rows(
         injected.read(first), untouched.read(second), hosts[first].tolist(), other_names.tolist(), settings
     )
+
+
+def _feature_rows(
+    detector: Detector,
+    anchors: NDArray[np.float32],
+    injections: NDArray[np.float32],
+    control: tuple[NDArray[np.float32], NDArray[np.float32]],
+    anchor_hosts: Sequence[str],
+    injection_hosts: Sequence[str],
+    control_hosts: tuple[Sequence[str], Sequence[str]],
+    settings: RealismSettings,
+) -> list[dict[str, object]]:
+    """Return the rows in the detector's feature space; of an external finder, that there are none to look at."""
+    try:
+        return feature_probe_rows(
+            anchors,
+            injections,
+            control,
+            anchor_hosts,
+            injection_hosts,
+            control_hosts,
+            detector.layer_features,
+            settings,
+        )
+    except FeaturesUnavailableError as unavailable:
+        names = ("probe_features", "frechet")
+        return [row(name, NOT_EVALUATED, gates=False, requirement=str(unavailable)) for name in names]
 
 
 def _shown_or_untouched(

@@ -6,7 +6,7 @@ candidate with or without the arc, and is counted apart (`n_host_only`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -164,6 +164,23 @@ def completeness_grid(
     return pd.DataFrame(rows)
 
 
+def counts_of(group: pd.DataFrame, threshold: Threshold) -> dict[str, int]:
+    """Return k, n, n_hosts, n_host_only of one group of trials, and k at the limits of the threshold."""
+    return {
+        "k": int(detected_at(group, threshold.score).sum()),
+        "n": len(group),
+        "n_hosts": int(group["galaxy_id"].nunique()),
+        "n_host_only": int((group["host_score"] >= threshold.score).sum()),
+        "k_threshold_lower": int(detected_at(group, threshold.score_lower).sum()),
+        "k_threshold_upper": int(detected_at(group, threshold.score_upper).sum()),
+    }
+
+
+def is_supported(counts: Mapping[str, int], intervals: IntervalSettings) -> bool:
+    """Say whether a group has trials and hosts enough to be quoted."""
+    return counts["n"] >= intervals.minimum_trials and counts["n_hosts"] >= intervals.minimum_hosts
+
+
 def counted(
     group: pd.DataFrame, threshold: Threshold, intervals: IntervalSettings, seed: int, identifier: str
 ) -> dict[str, object]:
@@ -171,23 +188,18 @@ def counted(
 
     `identifier` names the group; with `seed` it fixes the bootstraps, whatever other groups there are.
     """
-    detected = detected_at(group, threshold.score)
-    moved = [int(detected_at(group, score).sum()) for score in (threshold.score_lower, threshold.score_upper)]
-    n, n_hosts = len(group), int(group["galaxy_id"].nunique())
+    counts = counts_of(group, threshold)
     prior = (intervals.prior_alpha, intervals.prior_beta)
     clusters = {"host": group["galaxy_id"], "cell": group["healpix_128"]}
+    detected = detected_at(group, threshold.score)
     rates = rate_columns(detected, clusters, prior, intervals.bootstrap_resamples, seed, identifier)
+    moved = (counts["k_threshold_lower"], counts["k_threshold_upper"])
     return {
-        "k": int(detected.sum()),
-        "n": n,
-        "n_hosts": n_hosts,
-        "n_host_only": int((group["host_score"] >= threshold.score).sum()),
-        "k_threshold_lower": moved[0],
-        "k_threshold_upper": moved[1],
+        **counts,
         **rates,
-        **combined_limits(rates, moved, n),
-        "bootstrap_degenerate": bool(n and (detected.nunique() == 1 or n_hosts == 1)),
-        "supported": n >= intervals.minimum_trials and n_hosts >= intervals.minimum_hosts,
+        **combined_limits(rates, moved, counts["n"]),
+        "bootstrap_degenerate": counts["n"] > 0 and (counts["k"] in (0, counts["n"]) or counts["n_hosts"] == 1),
+        "supported": is_supported(counts, intervals),
     }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lens_assets.campaign.stages.selection_function import GridSettings, IntervalSettings
-from lens_assets.selection.completeness import Threshold, counted, detected_at
+from lens_assets.selection.completeness import Threshold, counted, counts_of, detected_at, is_supported
 from lens_assets.selection.rates import weighted_rate_columns
 from lens_assets.statistics.intervals import beta_interval
 
@@ -73,7 +73,7 @@ def footprint_marginal(
         for axis, column, index, centre in _bins(grid):
             group = weighted.loc[weighted[column] == index]
             identifier = f"{threshold.name}|{axis}|{index}|footprint"
-            plain = counted(group, threshold, intervals, seed, identifier)
+            counts = counts_of(group, threshold)
             rates = weighted_rate_columns(
                 detected_at(group, threshold.score),
                 group["weight"],
@@ -89,8 +89,9 @@ def footprint_marginal(
                     "axis": axis,
                     "centre": centre,
                     "weights": weights,
-                    **{name: plain[name] for name in ("k", "n", "n_hosts", "n_host_only", "supported")},
+                    **counts,
                     **rates,
+                    "supported": is_supported(counts, intervals),
                     "share_with_trials": float(share.reindex(group["condition"].unique()).sum()),
                 }
             )
@@ -108,9 +109,10 @@ def _bins(grid: GridSettings) -> list[tuple[str, str, int, float]]:
 
 
 def null_floor(trials: pd.DataFrame, thresholds: Sequence[Threshold], intervals: IntervalSettings) -> pd.DataFrame:
-    """Return how often the hosts alone pass: the limit of the pass rate of host + arc as theta_E goes to 0.
+    """Return how often the hosts alone pass: the pass rate of host + arc as the arc's light goes to 0.
 
-    Each host counts once, however many injections it carries. The limit of C itself is 0 by its definition.
+    Each host counts once, however many injections it carries. C as theta_E goes to 0 with the source's light kept is
+    measured by the control of the failure experiments.
     """
     hosts = trials.drop_duplicates("galaxy_id")
     prior = (intervals.prior_alpha, intervals.prior_beta)

@@ -201,7 +201,8 @@ def model_card(documents: Documents, quoted: pd.DataFrame) -> bytes:
         "## Quoted numbers",
         "",
         "Limits are 95%: `lower` and `upper` at the threshold as it is, `total_lower` and `total_upper` with the "
-        "uncertainty of a threshold that validation objects define, and with sky that trials share.",
+        "uncertainty of a threshold that validation objects define, and with sky that trials share. Where "
+        "`threshold_sufficient` is False too few validation objects lie above the threshold to define it.",
         "",
         *_markdown_table(quoted),
         "",

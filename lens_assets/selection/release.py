@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -68,21 +68,43 @@ def region_evidence(p_value: float, minimum: float, detector: str) -> dict[str, 
     )
 
 
-def sensitivity_evidence(report: pd.DataFrame, accepted: tuple[str, ...], reason: str) -> list[dict[str, object]]:
-    """Return one row a (detector, variant) of a sensitivity report; accepted variants warn instead of failing."""
+UNSCORED = "the external finder has not scored these stamps; export the roles sensitivity and closure to it"
+
+
+def host_evidence(hosts: Collection[str], manifest: pd.DataFrame) -> dict[str, object]:
+    """Return the row on hosts that a detector may have seen: each has to be a negative of the test split.
+
+    `manifest` has galaxy_id, split and label.
+    """
+    used = manifest.loc[manifest["galaxy_id"].isin(set(hosts))]
+    clean = used.loc[(used["split"] == "test") & (used["label"] == 0), "galaxy_id"]
+    wrong = sorted(set(hosts) - set(clean))
+    verdict = "NOT-EVALUATED" if not len(set(hosts)) else "FAIL" if wrong else "PASS"
+    found = f"{len(set(clean))} of {len(set(hosts))} are test negatives"
+    return evidence("no host was trained on", found, "all", verdict, reason=", ".join(wrong[:3]))
+
+
+def sensitivity_evidence(
+    report: pd.DataFrame, accepted: tuple[str, ...], reason: str, optional: Collection[str] = ()
+) -> list[dict[str, object]]:
+    """Return one row a (detector, variant) of a sensitivity report; accepted variants warn instead of failing.
+
+    What was not evaluated of an `optional` detector, an external one beside the primary, is said and does not decide.
+    """
     rows = []
     for row in report.itertuples(index=False):
         unstable = row.verdict == "UNSTABLE"
         verdict = {"STABLE": "PASS", "UNSTABLE": "FAIL"}.get(str(row.verdict), "NOT-EVALUATED")
         waived = row.variant in accepted
+        unscored = row.detector in optional and verdict == "NOT-EVALUATED"
         rows.append(
             evidence(
                 f"stable under {row.variant} ({row.detector})",
                 f"shift {row.shift:+.3f} [{row.shift_lower_95:+.3f}, {row.shift_upper_95:+.3f}]",
                 f"|shift| <= {row.maximum_shift}",
                 "WARN" if waived and unstable else verdict,
-                gates=not waived,
-                reason=reason if waived else "",
+                gates=not waived and not unscored,
+                reason=reason if waived else UNSCORED if unscored else "",
             )
         )
     return rows
@@ -117,14 +139,17 @@ def split_evidence(checks: pd.DataFrame) -> dict[str, object]:
     return evidence("splits are disjoint", found, "all hold", verdict, reason=", ".join(broken))
 
 
-def closure_evidence(report: pd.DataFrame, maximum_bias: float) -> list[dict[str, object]]:
-    """Return one row a detector of a closure report at the audited threshold."""
+def closure_evidence(
+    report: pd.DataFrame, maximum_bias: float, optional: Collection[str] = ()
+) -> list[dict[str, object]]:
+    """Return one row a detector of a closure report at the audited threshold; `optional` as `sensitivity_evidence`."""
     return [
         evidence(
             f"completeness closes ({row.detector})",
             f"bias {row.bias:+.3f} +- {row.standard_error:.3f}",
             f"|bias| <= {maximum_bias} and intervals that cover",
             str(row.verdict),
+            gates=not (row.detector in optional and row.verdict == "NOT-EVALUATED"),
             reason=str(row.reason),
         )
         for row in report.itertuples(index=False)

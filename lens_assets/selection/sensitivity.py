@@ -78,6 +78,13 @@ def shift_row(
     }
 
 
+def unscored_row(variant: str) -> dict[str, object]:
+    """Return the row of a variant whose stamps a finder has not scored."""
+    nan = float("nan")
+    names = ("baseline_completeness", "completeness", "shift", "shift_lower_95", "shift_upper_95")
+    return {"variant": variant, "n": 0, "n_hosts": 0, **dict.fromkeys(names, nan), "verdict": "NOT-EVALUATED"}
+
+
 def stability(shift: float, lower: float, upper: float, maximum_shift: float) -> str:
     """Return UNSTABLE where the shift is larger than allowed, NOT-EVALUATED without an interval, STABLE else."""
     if not np.isfinite([shift, lower, upper]).all():

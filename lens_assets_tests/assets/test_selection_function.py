@@ -1,5 +1,7 @@
 """The selection-function assets: each moves with its inputs as the science says."""
 
+import dataclasses
+import hashlib
 import json
 
 import numpy as np
@@ -10,9 +12,14 @@ from lens_assets.assets import selection_release
 from lens_assets.assets.framework import NoGo
 from lens_assets.assets.selection_closure import closure_report
 from lens_assets.assets.selection_completeness import completeness_table
+from lens_assets.assets.selection_failures import failure_experiments
+from lens_assets.assets.selection_footprint import footprint_conditions
 from lens_assets.assets.selection_product import selection_function_product
 from lens_assets.assets.selection_sensitivity import sensitivity_report
 from lens_assets.campaign.campaign import Campaign, load_campaign
+from lens_assets.campaign.stages.selection_function import RandomsSettings
+from lens_assets.detector.exchange import stamp_ids
+from lens_assets.detector.external import ScoredFinder
 from lens_assets.lake.lake import Lake
 from lens_assets.survey.coadds import BrickStamps
 from lens_assets_tests.assets.selection_inputs import (
@@ -25,6 +32,7 @@ from lens_assets_tests.assets.selection_inputs import (
     small,
     verdict_bytes,
 )
+from lens_assets_tests.selection.test_footprint import _cell, write_randoms
 from lens_assets_tests.support import run_asset, store
 
 __all__ = ["arc_detector"]
@@ -90,6 +98,68 @@ def test_sensitivity_follows_the_light_of_the_arcs(lake, campaign, truth, arc_de
     assert shift["fainter"] < -0.02
     assert abs(shift["low_gain"]) < shift["brighter"]
     assert (report["baseline_completeness"].nunique()) == 1
+
+
+def test_failures_follow_the_light_of_the_arcs(lake, campaign, truth, arc_detector):
+    product = run_asset(failure_experiments, campaign, lake=lake)
+    table = product.table.set_index("experiment")
+    assert table.loc["bright_sources", "verdict"] == "SUPPORTED"
+    assert table.loc["bright_sources", "shift"] > 0.02
+    assert table.loc["vanishing_lens", "verdict"] == "CONTROL"
+    # The unlensed light of a bright source is seen by a detector of light, but less often than the lensed arc.
+    assert 0.0 < table.loc["vanishing_lens", "completeness"] < table.loc["vanishing_lens", "baseline_completeness"]
+    assert product.summary["completeness_at_vanishing_theta_e"] == table.loc["vanishing_lens", "completeness"]
+    snr = product.tables["collapse"].query("property == 'arc S/N'")["completeness"]
+    assert snr.is_monotonic_increasing
+    assert snr.iloc[-1] > snr.iloc[0]
+    assert product.tables["remedies"]["experiment"].tolist() == ["ensemble"]
+    assert product.tables["remedies"]["shift"].tolist() == [0.0]
+
+
+def test_a_finder_that_has_not_scored_the_small_batches_is_not_evaluated(
+    lake, campaign, truth, tmp_path, monkeypatch, caplog
+):
+    dark = np.full((1, 3, PIXELS, PIXELS), 1e-6, np.float32)
+    finder = ScoredFinder("baseline", pd.Series([0.04], index=stamp_ids(dark)))
+    monkeypatch.setattr("lens_assets.detector.frozen.load_detector", lambda folder: finder)
+    report = run_asset(sensitivity_report, campaign, lake=lake).table
+    assert set(report["verdict"]) == {"NOT-EVALUATED"}
+    assert "export the stamps" in caplog.text
+    failures = run_asset(failure_experiments, campaign, lake=lake).table
+    assert set(failures.loc[failures["experiment"] != "confuser_hosts", "verdict"]) == {"NOT-EVALUATED"}
+    sky = _truth_sky(lake, campaign, truth, 40)
+    monkeypatch.setattr("lens_assets.survey.coadds.read_stamps_from_brick", _cutter(sky, 0.8))
+    closed = run_asset(closure_report, campaign, lake=lake).table
+    assert set(closed["verdict"]) == {"NOT-EVALUATED"}
+    assert closed["reason"].str.contains("has no score for").all()
+
+
+def test_randoms_weight_the_footprint_and_sources_stand_in(lake, campaign, tmp_path):
+    cells = pd.DataFrame({"healpix_128": _cell(), "split": "test"})
+    rows = pd.DataFrame(
+        {"in_margin": [False, False, True, False], "maskbits": [0, 0, 0, 2], "psfsize_r": [1.4, 3.0, 1.4, 1.4],
+         "psfdepth_r_mag": [24.5] * 4}
+    )  # fmt: skip
+    for key in campaign.survey.sky_partitions:
+        store(lake, "sweep_sources", rows if key == "hp04-000" else rows.iloc[:0], key)
+    store(lake, "split_cells", cells)
+    product = run_asset(footprint_conditions, campaign, lake=lake)
+    assert product.summary["outside_footprint"] == 0.5
+    assert set(product.table["grid"]) == {"footprint", "parity"}
+    assert product.table.groupby("grid")["share"].sum().to_numpy() == pytest.approx(1.0)
+
+    path = write_randoms(tmp_path / "randoms-1-0.fits", [1.4, 1.4, 1.15, 3.0], [24.5] * 4)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    stage = campaign.selection_function
+    named = stage.model_copy(update={"randoms": (RandomsSettings(path=str(path), sha256=digest),)})
+    weighted = dataclasses.replace(campaign, stages={**campaign.stages, "selection_function": named})
+    product = run_asset(footprint_conditions, weighted, lake=lake)
+    assert product.summary["outside_footprint"] == 0.25
+    assert set(product.table["weights"]) == {"footprint, randoms"}
+    other = stage.model_copy(update={"randoms": (RandomsSettings(path=str(path), sha256="0" * 64),)})
+    changed = dataclasses.replace(campaign, stages={**campaign.stages, "selection_function": other})
+    with pytest.raises(ValueError, match=f"SHA-256 {digest}, but selection_function randoms.sha256"):
+        run_asset(footprint_conditions, changed, lake=lake)
 
 
 def _truth_sky(lake: Lake, campaign: Campaign, injected: pd.DataFrame, count: int) -> pd.DataFrame:
@@ -175,6 +245,8 @@ def judged(lake, campaign, truth, monkeypatch) -> Lake:
     )  # fmt: skip
     store(lake, "sensitivity_report", stable)
     store(lake, "closure_report", closed)
+    manifest = pd.DataFrame({"galaxy_id": sorted(set(truth["galaxy_id"])), "split": "test", "label": 0})
+    store(lake, "training_manifest", manifest)
     store(lake, "split_proof", pd.DataFrame({"check": ["ids"], "kind": ["separation"], "passed": [True]}))
     top = pd.DataFrame({"maskbits": [0], "zero_fraction": [0.0]})
     store(lake, "false_positive_taxonomy", top, tables={"top_of_list": top})
@@ -197,6 +269,7 @@ def test_the_release_gate_opens_on_good_evidence(judged, campaign):
     [
         ("closure_report", {"verdict": "FAIL"}, "completeness closes"),
         ("split_proof", {"passed": False}, "splits are disjoint"),
+        ("training_manifest", {"split": "train"}, "no host was trained on"),
         ("sensitivity_report", {"verdict": "UNSTABLE"}, "stable under redder"),
     ],
 )
@@ -215,12 +288,18 @@ def test_the_product_is_a_release_that_loads_and_states_its_verdicts(judged, cam
     store(judged, "release_gate", None, files={"verdict.json": verdict_bytes("release_gate", "GO")})
     store(judged, "brightness_calibration", pd.DataFrame({"magnitude_shift_mag": [-0.39]}))
     store(judged, "realism_report", None, files={"figures/distributions.png": b"a picture"})
+    control = pd.DataFrame(
+        {"experiment": ["vanishing_lens"], "n": [200], "completeness": [0.025], "beta_lower_95": [0.01],
+         "beta_upper_95": [0.055]}
+    )  # fmt: skip
+    store(judged, "failure_experiments", control, files={"figures/gallery.png": b"another"})
     product = run_asset(selection_function_product, campaign, lake=judged)
     names = {name.removeprefix("release/") for name in product.files}
     assert names == {
         "grid.parquet", "injections.parquet", "marginals.parquet", "floor.parquet", "merged.parquet",
         "footprint.parquet", "grid.fits", "release.json", "model_card.md", "CITATION.cff", "selection_function.py",
         "figures/completeness_maps.png", "figures/marginals.png", "figures/realism_distributions.png",
+        "figures/failure_gallery.png",
     }  # fmt: skip
     for name, content in product.files.items():
         path = tmp_path / name
@@ -234,5 +313,6 @@ def test_the_product_is_a_release_that_loads_and_states_its_verdicts(judged, cam
     assert float(answer.value) == pytest.approx(cell["posterior_mean"])
     assert len(sf.injections) == 2 * 60
     assert campaign.injection.hosts.population in product.markdown
+    assert "theta e goes to 0: 0.025 [0.010, 0.055] from 200 injections" in product.markdown
     assert THRESHOLDS["name"].tolist() == sf.thresholds
     assert ArcDetector.name == "arc"

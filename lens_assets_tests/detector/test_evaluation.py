@@ -13,8 +13,10 @@ from lens_assets.detector.evaluation import (
     auc_difference,
     metric_table,
     threshold_table,
+    top_threshold_rows,
     value_of,
 )
+from lens_assets.detector.freezing import thresholds_from
 
 SETTINGS = EvaluationSettings.model_validate(
     {
@@ -126,3 +128,25 @@ def test_a_difference_is_paired(scored: pd.DataFrame) -> None:
 def test_a_metric_that_is_not_there_is_an_error(metrics: pd.DataFrame) -> None:
     with pytest.raises(KeyError, match="0 rows of metric recall at threshold 'fpr_0.3'"):
         value_of(metrics, "recall", "fpr_0.3")
+
+
+def test_the_top_of_the_deployment_sample_defines_cuts_with_their_uncertainty(scored: pd.DataFrame) -> None:
+    cuts = SETTINGS.thresholds.model_copy(update={"top_shares": (0.1, 0.01)})
+    settings = SETTINGS.model_copy(update={"thresholds": cuts})
+    validation = scored[scored["split"] == "val"]
+    table = top_threshold_rows(validation, settings).set_index("name")
+    assert list(table.index) == ["top_0.1", "top_0.01"]
+    assert list(table.reset_index().columns) == list(threshold_table(validation, settings).columns)
+    for name, share in (("top_0.1", 0.1), ("top_0.01", 0.01)):
+        row = table.loc[name]
+        above = (validation["score"] >= row["threshold"]).mean()
+        assert share - 0.005 < above <= share
+        assert row["threshold_lower"] < row["threshold"] < row["threshold_upper"]
+        assert row["n_negatives"] == len(validation)
+    assert table.loc["top_0.1", "sufficient"]
+    assert not table.loc["top_0.01", "sufficient"]
+    assert cuts.names == ("fixed_0.5", "fpr_0.05", "fpr_0.0001", "top_0.1", "top_0.01")
+    with pytest.raises(ValueError, match="expected validation only"):
+        top_threshold_rows(scored, settings)
+    joined = thresholds_from("d", validation, validation, settings)
+    assert joined["name"].tolist() == list(cuts.names)

@@ -68,6 +68,7 @@ CONTRACT: dict[str, dict[str, str | None]] = {
     "selection_function": {
         "closure_report": None,
         "completeness_table": "detector",
+        "failure_experiments": None,
         "footprint_conditions": None,
         "release_gate": None,
         "selection_function_product": None,

@@ -1,6 +1,7 @@
 """Cells are half-open, hosts outside belong nowhere, and different grids do not compare."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from lens_assets.selection.grid import (
     require_same_grid,
 )
 from lens_assets_tests.selection.synthetic import settings_of
+from lens_assets_tests.survey.reference import reference_file
 
 
 def _grid(campaign: str, name: str) -> GridSettings:
@@ -91,6 +93,18 @@ def test_numbers_of_different_grids_refuse_comparison():
     assert require_same_grid(["a", "a"], "merge") == "a"
     with pytest.raises(GridMismatchError, match="remake both"):
         require_same_grid(["a" * 64, "b" * 64], "merge")
+
+
+def test_the_parity_grid_leaves_out_much_of_the_real_survey_and_the_default_grid_little():
+    regions = pd.read_csv(reference_file("survey/dr10_regions_v3.csv"))
+    where = (regions["median_psf_r_arcsec"], regions["median_psfdepth_r"])
+    parity, default = _grid("dr10", "parity"), settings_of("dr10").grid
+    assert 0.3 < outside_share(parity, *where, regions["total_area_deg2"]) < 0.45
+    assert outside_share(default, *where, regions["total_area_deg2"]) < 0.02
+    keys = pd.Series(cells_of(parity, *where))
+    assert 20 <= keys.nunique() <= 24
+    deeper = regions["median_psfdepth_r"] >= parity.depth_edges_mag[-1]
+    assert 0.18 < regions.loc[deeper, "total_area_deg2"].sum() / regions["total_area_deg2"].sum() < 0.45
 
 
 def test_settings_name_the_key_and_what_was_expected():

@@ -156,3 +156,28 @@ def test_accepting_a_variant_needs_a_written_reason():
     content = settings_of().release.model_dump(mode="json")
     with pytest.raises(ValueError, match="expected a written reason"):
         settings_of(release=content | {"acceptance_reason": " "})
+
+
+def test_what_an_external_finder_has_not_scored_is_said_and_decides_only_for_the_primary():
+    report = pd.DataFrame([{"detector": "theirs", "maximum_shift": 0.1} | sensitivity.unscored_row("redder")])
+    closure = pd.DataFrame(
+        {"detector": ["theirs"], "bias": [np.nan], "standard_error": [np.nan], "verdict": ["NOT-EVALUATED"],
+         "reason": ["no score"]}
+    )  # fmt: skip
+    for optional, decision in ((("theirs",), "GO"), ((), "NOT-EVALUATED")):
+        rows = release.sensitivity_evidence(report, (), "", optional) + release.closure_evidence(closure, 0.1, optional)
+        assert [row["verdict"] for row in rows] == ["NOT-EVALUATED"] * 2
+        assert release.judge_release([_row("PASS"), *rows], {}).decision == decision
+    assert rows[0]["reason"] == ""
+    assert release.sensitivity_evidence(report, (), "", ("theirs",))[0]["reason"] == release.UNSCORED
+
+
+def test_a_host_that_was_trained_on_blocks_by_name():
+    manifest = pd.DataFrame(
+        {"galaxy_id": ["a", "b", "c", "d"], "split": ["test", "test", "train", "test"], "label": [0, 0, 0, 1]}
+    )
+    assert release.host_evidence({"a", "b"}, manifest)["verdict"] == "PASS"
+    for hosts, named in (({"a", "c"}, "c"), ({"a", "d"}, "d"), ({"a", "z"}, "z")):
+        row = release.host_evidence(hosts, manifest)
+        assert (row["verdict"], row["reason"]) == ("FAIL", named)
+    assert release.host_evidence(set(), manifest)["verdict"] == "NOT-EVALUATED"

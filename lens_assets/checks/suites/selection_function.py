@@ -85,6 +85,41 @@ def _sensitivity(campaign: Campaign) -> list[Expectation]:
     ]
 
 
+def _marginals(campaign: Campaign) -> list[Expectation]:
+    weights = ["trials", "footprint, randoms", "footprint, sources"]
+    return [
+        ("expect_compound_columns_to_be_unique", {"column_list": ["threshold", "axis", "centre", "weights"]}),
+        ("expect_column_values_to_be_in_set", {"column": "weights", "value_set": weights}),
+        between("completeness", 0.0, 1.0),
+        between("share_with_trials", 0.0, 1.0 + 1e-9),
+    ]
+
+
+def _merged(campaign: Campaign) -> list[Expectation]:
+    most = campaign.selection_function.intervals.maximum_merged_cells
+    return [*_completeness(campaign), between("merged_cells", 0, most)]
+
+
+def _failures(campaign: Campaign) -> list[Expectation]:
+    verdicts = ["SUPPORTED", "NOT-SUPPORTED", "OPPOSED", "CONTROL", "NOT-EVALUATED"]
+    return [
+        ("expect_column_values_to_be_unique", {"column": "experiment"}),
+        ("expect_column_values_to_be_in_set", {"column": "verdict", "value_set": verdicts}),
+        between("shift", -1.0, 1.0),
+        between("completeness", 0.0, 1.0),
+    ]
+
+
+def _footprint(campaign: Campaign) -> list[Expectation]:
+    digests = [grid.digest for grid in campaign.selection_function.grids]
+    return [
+        ("expect_compound_columns_to_be_unique", {"column_list": ["grid", "condition"]}),
+        ("expect_column_values_to_be_in_set", {"column": "grid_digest", "value_set": digests}),
+        between("share", 0.0, 1.0),
+        between("n", 0, None),
+    ]
+
+
 def _closure(campaign: Campaign) -> list[Expectation]:
     return [
         ("expect_compound_columns_to_be_unique", {"column_list": ["detector", "threshold"]}),
@@ -131,12 +166,48 @@ SUITES: dict[str, Suite] = {
             "expect_table_row_count_to_equal:": lambda table: table.iloc[:-1],
         },
     ),
+    "completeness_table_marginals": Suite(
+        asset="completeness_table",
+        table="marginals",
+        expectations=_marginals,
+        corruptions={
+            "expect_compound_columns_to_be_unique:": _a_cell_twice,
+            "expect_column_values_to_be_in_set:weights": lambda table: table.assign(weights="cells"),
+            "expect_column_values_to_be_between:completeness": _rate_above_one,
+        },
+    ),
+    "completeness_table_merged": Suite(
+        asset="completeness_table",
+        table="merged",
+        expectations=_merged,
+        corruptions={
+            "expect_column_values_to_be_between:merged_cells": lambda table: table.assign(merged_cells=1000),
+            "expect_table_row_count_to_equal:": lambda table: table.iloc[:-1],
+        },
+    ),
     "sensitivity_report": Suite(
         asset="sensitivity_report",
         expectations=_sensitivity,
         corruptions={
             "expect_column_values_to_be_in_set:verdict": lambda table: table.assign(verdict="fine"),
             "expect_column_values_to_be_between:shift": lambda table: table.assign(shift=2.0),
+        },
+    ),
+    "failure_experiments": Suite(
+        asset="failure_experiments",
+        expectations=_failures,
+        corruptions={
+            "expect_column_values_to_be_in_set:verdict": lambda table: table.assign(verdict="perhaps"),
+            "expect_column_values_to_be_between:shift": lambda table: table.assign(shift=2.0),
+        },
+    ),
+    "footprint_conditions": Suite(
+        asset="footprint_conditions",
+        expectations=_footprint,
+        corruptions={
+            "expect_compound_columns_to_be_unique:": _a_cell_twice,
+            "expect_column_values_to_be_between:share": lambda table: table.assign(share=1.5),
+            "expect_column_values_to_be_in_set:grid_digest": _other_grid,
         },
     ),
     "closure_report": Suite(

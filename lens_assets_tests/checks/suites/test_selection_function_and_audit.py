@@ -9,6 +9,9 @@ from lens_assets.campaign.campaign import Campaign, load_campaign
 from lens_assets.checks.great_expectations import validate
 from lens_assets.checks.suites import audit, selection_function
 from lens_assets.selection.completeness import Threshold, completeness_grid, trials_of
+from lens_assets.selection.footprint import condition_table, count_conditions
+from lens_assets.selection.marginals import footprint_marginal, marginal
+from lens_assets.selection.merging import merged_grid
 from lens_assets_tests.selection.synthetic import injections
 
 SUITES = selection_function.SUITES | audit.SUITES
@@ -28,14 +31,25 @@ def good(campaign) -> dict[str, pd.DataFrame]:
     trials, _ = trials_of(table[~lost], scores[~lost], settings.grid, "all_draws")
     cuts = [Threshold(name, "fixed", 0.5, 0.5, 0.5, True) for name in campaign.evaluation.thresholds.names]
     few = settings.intervals.model_copy(update={"bootstrap_resamples": 50})
+    common = (cuts, settings.grid, few, 1)
+    shares = condition_table(settings.grid, count_conditions(settings.grid, [1.4], [24.5]), "footprint, sources")
+    plain, weighted = marginal(trials, *common), footprint_marginal(trials, shares, "footprint, sources", *common)
     numbers = {"true_recall": [0.5, 0.4], "predicted_recall": [0.55, 0.4], "bias": [0.05, 0.0]}
     names = [variant.name for variant in settings.sensitivity.variants[:2]]
     anchors = pd.DataFrame({"visible": [True, False], "score": [0.9, 0.2], "stratum": ["tier A", "tier B"]})
     negatives = pd.DataFrame({"score": [0.9, 0.2], "type": ["SER", "DEV"]})
     return {
         "completeness_table": completeness_grid(trials, cuts, settings.grid, few, "all_draws", 1),
+        "completeness_table_marginals": pd.concat([plain, weighted], ignore_index=True),
+        "completeness_table_merged": merged_grid(trials, *common),
         "sensitivity_report": pd.DataFrame(
             {"detector": "baseline", "variant": names, "shift": 0.01, "baseline_completeness": 0.4, "verdict": "STABLE"}
+        ),
+        "failure_experiments": pd.DataFrame(
+            {"experiment": ["a", "b"], "verdict": ["SUPPORTED", "CONTROL"], "shift": [0.1, None], "completeness": 0.4}
+        ),
+        "footprint_conditions": condition_table(
+            settings.grid, count_conditions(settings.grid, [1.4, 9.0], [24.5, 24.5]), "footprint, sources"
         ),
         "closure_report": pd.DataFrame(
             {"detector": "baseline", "threshold": ["a", "b"], **numbers, "verdict": ["PASS", "NOT-EVALUATED"]}
