@@ -63,6 +63,11 @@ def _sharper(settings: InjectionSettings) -> InjectionSettings:
     return settings.model_copy(update={"renderer": settings.renderer.model_copy(update={"psf_fwhm_scale": scale})})
 
 
+def _without_inner_images(settings: InjectionSettings) -> InjectionSettings:
+    renderer = settings.renderer.model_copy(update={"inner_images": "suppressed"})
+    return settings.model_copy(update={"renderer": renderer})
+
+
 EXPERIMENTS = (
     Experiment("sharp_arcs", "the PSF blends arcs with the host: half its width on the arcs", settings=_sharper),
     Experiment("without_host", "the host's light hides the arc: its profile is subtracted", hosts=without_host),
@@ -77,6 +82,11 @@ EXPERIMENTS = (
         "bright_sources",
         "arcs are too faint: sources are one magnitude brighter",
         plan=lambda plan: plan.assign(source_mag_r=plan["source_mag_r"] + BRIGHTER_MAG),
+    ),
+    Experiment(
+        "without_inner_images",
+        "images near the lens centre make arcs look unlike arcs: they are left out",
+        settings=_without_inner_images,
     ),
     Experiment("vanishing_lens", "control: theta_E -> 0, an unlensed source on the host", plan=vanishing),
 )
