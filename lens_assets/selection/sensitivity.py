@@ -21,7 +21,7 @@ def subsample(plan: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
 
 
 def altered_plan(plan: pd.DataFrame, variant: SensitivityVariant) -> pd.DataFrame:
-    """Return the plan with a variant's changes to the source and lens; positions and hosts stay the same.
+    """Return the plan with a variant's changes to the source and lens; hosts and all other draws stay the same.
 
     The axis ratio of the host is its Tractor b/a, kept in [0.5, 0.99], since mass is rounder than light; hosts
     without a shape keep their draw. PSF and gain are changed in the renderer's settings, see `altered_settings`.
@@ -34,13 +34,32 @@ def altered_plan(plan: pd.DataFrame, variant: SensitivityVariant) -> pd.DataFram
     if variant.axis_ratio_from_host:
         ratio = pd.Series(axis_ratio(plan["shape_e1"], plan["shape_e2"]), index=plan.index).clip(0.5, 0.99)
         altered["lens_axis_ratio"] = ratio.where(ratio.notna() & (plan["shape_r"] > 0), plan["lens_axis_ratio"])
-    return altered
+    if variant.singular_sphere:
+        altered = altered.assign(lens_axis_ratio=1.0, shear_g1=0.0, shear_g2=0.0)
+    altered["lens_density_slope"] += variant.density_slope_shift
+    for axis in ("x", "y") if variant.source_offset_factor != 1.0 else ():
+        centre = altered[f"lens_{axis}_arcsec"]
+        offset = altered[f"source_{axis}_arcsec"] - centre
+        altered[f"source_{axis}_arcsec"] = centre + variant.source_offset_factor * offset
+    return altered if variant.source_light == "as_published" else _with_light(altered, variant.source_light)
+
+
+def _with_light(plan: pd.DataFrame, family: str) -> pd.DataFrame:
+    """Return the plan with the sources of a family: same magnitude, size and shape, without clumps."""
+    smooth = plan.assign(source_clumps=0, source_clump_flux_fraction=0.0)
+    index = {"exponential": 1.0, "de_vaucouleurs": 4.0}.get(family)
+    return smooth if index is None else smooth.assign(source_sersic_index=index)
 
 
 def altered_settings(settings: InjectionSettings, variant: SensitivityVariant) -> InjectionSettings:
-    """Return the injection settings with a variant's PSF and gain factors on top of what they were."""
-    renderer = settings.renderer.model_copy(
-        update={"psf_fwhm_scale": settings.renderer.psf_fwhm_scale * variant.psf_factor}
+    """Return the injection settings with a variant's PSF, gain and inner images; factors multiply what they were."""
+    published = settings.renderer
+    renderer = published.model_copy(
+        update={
+            "psf_fwhm_scale": published.psf_fwhm_scale * variant.psf_factor,
+            "psf_moffat_beta": variant.psf_moffat_beta or published.psf_moffat_beta,
+            "inner_images": published.inner_images if variant.inner_images == "as_published" else variant.inner_images,
+        }
     )
     noise = settings.noise.model_copy(update={"gain_scale": settings.noise.gain_scale * variant.gain_factor})
     return settings.model_copy(update={"renderer": renderer, "noise": noise})

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lens_assets.campaign.campaign import load_campaign
 from lens_assets.campaign.stages.selection_function import SensitivityVariant
 from lens_assets.selection import release, sensitivity
 from lens_assets_tests.selection.synthetic import settings_of
@@ -106,7 +107,9 @@ def _plan(n: int) -> pd.DataFrame:
             "injection_id": [f"i{k}" for k in range(n)], "galaxy_id": [f"g{k % 20}" for k in range(n)],
             "source_mag_r": 24.0, "source_g_minus_r": 0.4, "source_r_minus_z": 0.3,
             "source_half_light_radius_arcsec": 0.2, "lens_axis_ratio": 0.7, "shape_e1": 0.2, "shape_e2": 0.0,
-            "shape_r": [0.0, 1.0] * (n // 2),
+            "shape_r": [0.0, 1.0] * (n // 2), "lens_density_slope": 2.0, "shear_g1": 0.03, "shear_g2": -0.01,
+            "lens_x_arcsec": 0.1, "lens_y_arcsec": 0.0, "source_x_arcsec": 0.3, "source_y_arcsec": -0.2,
+            "source_clumps": 2, "source_clump_flux_fraction": 0.3, "source_sersic_index": 1.5,
         }
     )  # fmt: skip
 
@@ -121,6 +124,50 @@ def test_variants_move_what_they_name_and_nothing_else():
     assert moved["source_half_light_radius_arcsec"].to_numpy() == pytest.approx(0.26)
     assert moved["lens_axis_ratio"].to_numpy() == pytest.approx([0.7, 0.8 / 1.2] * 2)
     assert plan["source_mag_r"].tolist() == [24.0] * 4
+
+
+@pytest.mark.parametrize(
+    ("change", "moved"),
+    [
+        ({"density_slope_shift": 0.1}, {"lens_density_slope": 2.1}),
+        ({"singular_sphere": True}, {"lens_axis_ratio": 1.0, "shear_g1": 0.0, "shear_g2": 0.0}),
+        ({"source_offset_factor": 2.0}, {"source_x_arcsec": 0.5, "source_y_arcsec": -0.4}),
+        ({"source_light": "smooth"}, {"source_clumps": 0, "source_clump_flux_fraction": 0.0}),
+        (
+            {"source_light": "exponential"},
+            {"source_clumps": 0, "source_clump_flux_fraction": 0.0, "source_sersic_index": 1.0},
+        ),
+    ],
+)
+def test_mass_and_source_variants_move_exactly_their_columns(change, moved):
+    plan = _plan(4)
+    altered = sensitivity.altered_plan(plan, SAME.model_copy(update=change))
+    for name in plan.columns:
+        if name in moved:
+            assert altered[name].to_numpy() == pytest.approx(moved[name])
+        else:
+            assert altered[name].tolist() == plan[name].tolist()
+
+
+def test_renderer_variants_change_the_renderer_alone():
+    published = load_campaign("demo").injection
+    assert sensitivity.altered_settings(published, SAME) == published
+    for change, field, value in (
+        ({"psf_factor": 1.1}, "psf_fwhm_scale", 1.1),
+        ({"psf_moffat_beta": 2.5}, "psf_moffat_beta", 2.5),
+        ({"inner_images": "suppressed"}, "inner_images", "suppressed"),
+    ):
+        altered = sensitivity.altered_settings(published, SAME.model_copy(update=change))
+        assert getattr(altered.renderer, field) == value
+        assert altered.model_copy(update={"renderer": published.renderer}) == published
+
+
+def test_variants_that_cannot_be_rendered_are_refused():
+    content = SAME.model_dump()
+    with pytest.raises(ValueError, match="psf_moffat_beta: expected one of"):
+        SensitivityVariant.model_validate(content | {"psf_moffat_beta": 3.0})
+    with pytest.raises(ValueError, match="at most one of them"):
+        SensitivityVariant.model_validate(content | {"singular_sphere": True, "axis_ratio_from_host": True})
 
 
 def test_a_subsample_is_the_same_rows_whatever_else_is_planned():

@@ -11,9 +11,10 @@ import hashlib
 import json
 from typing import Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from lens_assets.campaign.base import Settings, setting
+from lens_assets.campaign.stages.injection import MOFFAT_BETAS
 
 CONDITION_BAND = "r"
 DEPTH_DEFINITION = "psfdepth_r as 5-sigma point-source AB magnitude"
@@ -129,6 +130,26 @@ class SensitivityVariant(Settings):
     psf_factor: float = setting("multiplies the PSF FWHM of the rendered arcs", gt=0.2, le=3)
     gain_factor: float = setting("multiplies the gain of the arcs' shot noise", gt=0, le=1000)
     axis_ratio_from_host: bool = setting("whether the lens axis ratio follows the host's measured shape")
+    density_slope_shift: float = Field(default=0.0, ge=-0.5, le=0.5, description="added to the slope of the mass")
+    singular_sphere: bool = Field(default=False, description="round lenses without external shear (SIS at slope 2)")
+    source_offset_factor: float = Field(
+        default=1.0, ge=0, le=3, description="multiplies the source's offset from the lens (beta over theta_E)"
+    )
+    psf_moffat_beta: float | None = Field(default=None, description="exponent of the Moffat PSF; null: as published")
+    inner_images: Literal["as_published", "included", "suppressed"] = Field(
+        default="as_published", description="whether demagnified images near the lens centre are drawn"
+    )
+    source_light: Literal["as_published", "smooth", "exponential", "de_vaucouleurs"] = Field(
+        default="as_published", description="smooth: no clumps; the others: no clumps and Sersic index 1 or 4"
+    )
+
+    @model_validator(mode="after")
+    def _renderable(self) -> SensitivityVariant:
+        if self.psf_moffat_beta is not None and self.psf_moffat_beta not in MOFFAT_BETAS:
+            raise ValueError(f"psf_moffat_beta: expected one of {MOFFAT_BETAS} or null, got {self.psf_moffat_beta}")
+        if self.axis_ratio_from_host and self.singular_sphere:
+            raise ValueError("axis_ratio_from_host and singular_sphere: expected at most one of them")
+        return self
 
 
 class SensitivitySettings(Settings):
