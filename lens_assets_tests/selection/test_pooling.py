@@ -1,5 +1,7 @@
 """Two releases pool into the counts of both, and what is not one quantity is refused by name."""
 
+import functools
+
 import pandas as pd
 import pytest
 
@@ -18,7 +20,9 @@ IDENTITY = {
 }  # fmt: skip
 
 
-def _release(seed: int, cut: float = 0.8, **identity) -> SelectionFunction:
+@functools.lru_cache
+def _tables(seed: int, cut: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return (grid, injections) of a release whose FPR-defined cut lies at `cut`."""
     table, scores = injections(CONFIG.grid, per_cell=4, seed=seed)
     for column in ("injection_id", "galaxy_id"):
         table[column] = f"s{seed}-" + table[column]
@@ -27,9 +31,12 @@ def _release(seed: int, cut: float = 0.8, **identity) -> SelectionFunction:
     cuts = thresholds_of(THRESHOLDS.assign(threshold=[0.5, cut]))
     grid = completeness_grid(trials, cuts, CONFIG.grid, FEW, "all_draws", 1)
     grid.insert(0, "detector", "baseline")
-    return SelectionFunction(
-        grid, {"identity": IDENTITY | identity}, released_injections(trials, table, scores, "baseline")
-    )
+    return grid, released_injections(trials, table, scores, "baseline")
+
+
+def _release(seed: int, cut: float = 0.8, **identity: object) -> SelectionFunction:
+    grid, released = _tables(seed, cut)
+    return SelectionFunction(grid, {"identity": IDENTITY | identity}, released)
 
 
 def _pool(first: SelectionFunction, second: SelectionFunction, grid=CONFIG.grid) -> pd.DataFrame:
