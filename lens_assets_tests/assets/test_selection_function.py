@@ -2,19 +2,15 @@
 
 import dataclasses
 import hashlib
-import json
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from lens_assets.assets import selection_release
-from lens_assets.assets.framework import NoGo
 from lens_assets.assets.selection_closure import closure_report
 from lens_assets.assets.selection_completeness import completeness_table
 from lens_assets.assets.selection_failures import failure_experiments
 from lens_assets.assets.selection_footprint import footprint_conditions
-from lens_assets.assets.selection_product import selection_function_product
 from lens_assets.assets.selection_sensitivity import sensitivity_report
 from lens_assets.campaign.campaign import Campaign, load_campaign
 from lens_assets.campaign.stages.selection_function import RandomsSettings
@@ -25,12 +21,9 @@ from lens_assets.survey.coadds import BrickStamps
 from lens_assets_tests.assets.selection_inputs import (
     CONDITION,
     PIXELS,
-    THRESHOLDS,
-    ArcDetector,
     arc_detector,
     fill_injections,
     small,
-    verdict_bytes,
 )
 from lens_assets_tests.selection.test_footprint import _cell, write_randoms
 from lens_assets_tests.support import run_asset, store
@@ -224,95 +217,3 @@ def test_closure_compares_only_unseen_lenses_and_sees_a_detector_that_finds_none
     assert blind["true_recall"] == 0.0
     assert blind["bias"] > 0.3
     assert blind["verdict"] == "FAIL"
-
-
-@pytest.fixture
-def judged(lake, campaign, truth, monkeypatch) -> Lake:
-    """A lake with everything the release gate reads, all of it good."""
-    battery = pd.DataFrame({"observable": ["arc_snr"], "verdict": ["PASS"], "gates": [True]})
-    monkeypatch.setattr(selection_release, "_realism_of_full_run", lambda run: battery)
-    for name in campaign.evaluation.detectors:
-        product = run_asset(completeness_table, campaign, partition=name, lake=lake)
-        supported = product.table.assign(supported=product.table["n"] >= 2)
-        store(lake, "completeness_table", supported, name, tables=product.tables)
-    stable = pd.DataFrame(
-        {"detector": "baseline", "variant": ["redder"], "shift": [0.01], "shift_lower_95": [0.0],
-         "shift_upper_95": [0.02], "maximum_shift": [0.1], "verdict": ["STABLE"]}
-    )  # fmt: skip
-    closed = pd.DataFrame(
-        {"detector": ["baseline"], "threshold": ["fpr_0.05"], "bias": [0.01], "standard_error": [0.03],
-         "verdict": ["PASS"], "reason": ["bias +0.010 +- 0.030"]}
-    )  # fmt: skip
-    store(lake, "sensitivity_report", stable)
-    store(lake, "closure_report", closed)
-    manifest = pd.DataFrame({"galaxy_id": sorted(set(truth["galaxy_id"])), "split": "test", "label": 0})
-    store(lake, "training_manifest", manifest)
-    store(lake, "split_proof", pd.DataFrame({"check": ["ids"], "kind": ["separation"], "passed": [True]}))
-    top = pd.DataFrame({"maskbits": [0], "zero_fraction": [0.0]})
-    store(lake, "false_positive_taxonomy", top, tables={"top_of_list": top})
-    store(lake, "realism_gate", None, files={"verdict.json": verdict_bytes("realism_gate", "GO")})
-    return lake
-
-
-def _release(lake: Lake, campaign: Campaign):
-    return run_asset(selection_release.release_gate, campaign, lake=lake)
-
-
-def test_the_release_gate_opens_on_good_evidence(judged, campaign):
-    product = _release(judged, campaign)
-    assert product.summary["decision"] == "GO"
-    assert json.loads(product.files["verdict.json"])["decision"] == "GO"
-
-
-@pytest.mark.parametrize(
-    ("asset", "change", "named"),
-    [
-        ("closure_report", {"verdict": "FAIL"}, "completeness closes"),
-        ("split_proof", {"passed": False}, "splits are disjoint"),
-        ("training_manifest", {"split": "train"}, "no host was trained on"),
-        ("sensitivity_report", {"verdict": "UNSTABLE"}, "stable under redder"),
-    ],
-)
-def test_the_release_gate_raises_with_its_verdict_stored(judged, campaign, asset, change, named):
-    store(judged, asset, judged.table(asset).assign(**change))
-    with pytest.raises(NoGo, match=named) as refusal:
-        _release(judged, campaign)
-    verdict = json.loads(refusal.value.product.files["verdict.json"])
-    assert verdict["decision"] == "NO-GO"
-    assert named in verdict["reasons"][0]
-
-
-def test_the_product_is_a_release_that_loads_and_states_its_verdicts(judged, campaign, tmp_path, capsys):
-    from lens_assets.selection.loader import load
-
-    store(judged, "release_gate", None, files={"verdict.json": verdict_bytes("release_gate", "GO")})
-    store(judged, "brightness_calibration", pd.DataFrame({"magnitude_shift_mag": [-0.39]}))
-    store(judged, "realism_report", None, files={"figures/distributions.png": b"a picture"})
-    control = pd.DataFrame(
-        {"experiment": ["vanishing_lens"], "n": [200], "completeness": [0.025], "beta_lower_95": [0.01],
-         "beta_upper_95": [0.055]}
-    )  # fmt: skip
-    store(judged, "failure_experiments", control, files={"figures/gallery.png": b"another"})
-    product = run_asset(selection_function_product, campaign, lake=judged)
-    names = {name.removeprefix("release/") for name in product.files}
-    assert names == {
-        "grid.parquet", "injections.parquet", "marginals.parquet", "floor.parquet", "merged.parquet",
-        "footprint.parquet", "grid.fits", "release.json", "model_card.md", "CITATION.cff", "selection_function.py",
-        "figures/completeness_maps.png", "figures/marginals.png", "figures/realism_distributions.png",
-        "figures/failure_gallery.png",
-    }  # fmt: skip
-    for name, content in product.files.items():
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True, parents=True)
-        path.write_bytes(content)
-    sf = load(tmp_path / "release")
-    assert "release_gate: GO. GO." in capsys.readouterr().out
-    assert sf.detectors == ["baseline", "ensemble"]
-    cell = sf.grid.loc[sf.grid["supported"] & (sf.grid["threshold"] == "fpr_0.05")].iloc[0]
-    answer = sf.completeness(**{axis: cell[axis] for axis in ("theta_e_arcsec", "psf_fwhm_arcsec", "depth_mag")})
-    assert float(answer.value) == pytest.approx(cell["posterior_mean"])
-    assert len(sf.injections) == 2 * 60
-    assert campaign.injection.hosts.population in product.markdown
-    assert "theta e goes to 0: 0.025 [0.010, 0.055] from 200 injections" in product.markdown
-    assert THRESHOLDS["name"].tolist() == sf.thresholds
-    assert ArcDetector.name == "arc"
