@@ -193,7 +193,7 @@ def test_the_command_line_refuses_what_cannot_be_used(exported: tuple[Place, Pat
     release = str(Lake(place.lake, "miniature").folder("selection_function_product") / "release")
     cases = [
         (("merge-releases", release, release, "--to", str(tmp_path / "m.parquet")), "injections are in both releases"),
-        (("check-scores", str(few), "--stamps", str(folder / "stamps.csv")), "exported stamps (injected"),
+        (("check-scores", str(few), "--stamps", str(folder / "stamps.csv")), "no score for"),
         (("check-scores", str(tmp_path / "none.csv")), "no such file"),
         (("export-stamps", str(folder)), "is not empty"),
         (("export-stamps", str(tmp_path / "new"), "--roles", "stars"), "expected some of lenses, negatives"),
