@@ -87,37 +87,43 @@ def split_cells(run: AssetRun) -> Product:
     ),
     settings=("negatives",),
     partitions="sky",
-    code_version="negative-pool-2",
+    code_version="negative-pool-3",
 )
 def negative_pool(run: AssetRun) -> Product:
     """Every source of a sky partition with each filter and confuser class as a flag, its pool, stratum and split.
 
     The filters are those of the published searches, in their order; N2 are confusers by the first class that
     matches. What goes beyond the published recipe is marked in the column `recipe`. Sources near any known lens or
-    candidate, of whatever catalog, are excluded; margin rows only serve as neighbours.
+    candidate, of whatever catalog, are excluded, and listed with it in the table `near_lenses`; margin rows only serve
+    as neighbours.
     """
     import pandas as pd
 
-    from lens_assets.sampling.neighbourhood import source_neighbourhood
+    from lens_assets.sampling.neighbourhood import source_neighbourhood, sources_near_lenses
     from lens_assets.sampling.pool import SWEEP_COLUMNS, build_negative_pool
 
     settings = run.campaign.negatives
     sources = run.arrow("sweep_sources", columns=SWEEP_COLUMNS)
-    positions = sources.select(["galaxy_id", "ra", "dec", "mag_z"]).to_pandas()
-    lenses = [run.table(name, columns=["ra", "dec"]) for name in ("lens_catalog", "spectroscopic_catalog")]
-    neighbourhood = source_neighbourhood(
-        positions, pd.concat(lenses, ignore_index=True), run.table("contaminant_catalog"), settings
-    )
+    positions = sources.select(["galaxy_id", "ra", "dec", "mag_z", "in_margin"]).to_pandas()
+    systems = [
+        run.table(name, columns=[key, "ra", "dec"]).rename(columns={key: "system_id"}).assign(catalog=name)
+        for name, key in (("lens_catalog", "lens_id"), ("spectroscopic_catalog", "spec_id"))
+    ]
+    lenses = pd.concat(systems, ignore_index=True)
+    neighbourhood = source_neighbourhood(positions, lenses, run.table("contaminant_catalog"), settings)
+    own = positions[~positions["in_margin"].astype(bool)]
+    near = sources_near_lenses(own, lenses, settings.filters.exclusion_radius_arcsec)
     results = build_negative_pool(sources, neighbourhood, run.table("split_cells"), settings, run.scratch)
     table = results.tables["negative_pool"]
     pools = pd.Series(table["pool"].to_pylist(), dtype=object).value_counts()
     return Product(
         table=table,
+        tables={"near_lenses": near},
         summary={
             "sources": table.num_rows,
             "candidates": int(pools.get("N1", 0) + pools.get("N2", 0)),
             **{f"pool_{name.lower()}": int(pools.get(name, 0)) for name in ("N1", "N1b", "N2")},
-            "near_a_lens": int(neighbourhood["exclusion_separation_arcsec"].notna().sum()),
+            "near_a_lens": len(near),
             "with_similar_neighbours": int((neighbourhood["similar_neighbours"] > 0).sum()),
             "curated_contaminants": int(neighbourhood["contaminant_category"].notna().sum()),
         },
@@ -132,22 +138,23 @@ def negative_pool(run: AssetRun) -> Product:
     kinds={"duckdb", "parquet"},
     inputs=("negative_pool", *map(asset_name, _PARITY_MARTS)),
     settings=("negatives",),
-    code_version="parity-report-2",
+    code_version="parity-report-3",
 )
 def parity_report(run: AssetRun) -> Product:
     """What each filter removes, alone and in order; per-band failures; counts per stratum, pool and split.
 
     Says of every row and class whether it is the published recipe or an extension, shows how the confuser classes
-    overlap, and warns where the composition of N2 leaves its limits.
+    overlap, and warns where the composition of N2 leaves its limits. Other confuser thresholds that the campaign names
+    are shown beside its own, on the same sources, with the sources that move. The notes are the whole report.
     """
-    from lens_assets.figures.sampling import cascade_figure, confuser_figure
+    from lens_assets.figures.sampling import alternatives_figure, breakdown_figure, cascade_figure, confuser_figure
     from lens_assets.sampling.parity import parity_report as count
-    from lens_assets.sampling.parity import report_markdown
+    from lens_assets.sampling.parity_page import report_markdown
 
     report = count(run.parquet_paths("negative_pool"), run.campaign.negatives, run.scratch)
     cascade, confusers = report.tables["parity_cascade"], report.tables["parity_confusers"]
-    for statement in report.warnings["statement"]:
-        run.log.warning("composition of N2: %s", statement)
+    for line in report.warnings.itertuples():
+        run.log.warning("composition of N2, thresholds %s: %s", line.thresholds, line.statement)
     published = confusers[confusers["recipe"] == "published"]
     return Product(
         table=cascade,
@@ -155,7 +162,12 @@ def parity_report(run: AssetRun) -> Product:
         | {"warnings": report.warnings},
         figures={
             "cascade": cascade_figure(cascade),
+            "breakdown": breakdown_figure(report.tables["parity_breakdown"]),
             "confusers": confuser_figure(confusers, report.tables["parity_overlap"]),
+            **{
+                f"alternative_{name}": alternatives_figure(table)
+                for name, table in report.tables["alternatives"].groupby("alternative", sort=False)
+            },
         },
         summary={
             "sources": int(cascade["rows_in"].max()),
@@ -163,10 +175,11 @@ def parity_report(run: AssetRun) -> Product:
             "published_n2_rate": float(published["share_of_candidates"].sum()),
             "n2_rate": float(confusers["share_of_candidates"].sum()),
             "warnings": len(report.warnings),
+            "near_a_lens_in_order": int(cascade.set_index("filter").loc["exclusion", "fails_in_order"]),
         },
         columns={**_descriptions(load_project(), "parity_cascade"), "enabled": "the campaign uses the filter"},
         column_lineage=mart_lineage(load_project(), run.campaign, "parity_cascade"),
-        markdown=report_markdown(report),
+        markdown=report_markdown(report, run.campaign.negatives),
     )
 
 
@@ -186,9 +199,11 @@ def stratified_sample(run: AssetRun) -> Product:
     `strata` and `shortfalls`. Stamps are cut for the union of the designs.
     """
     from lens_assets.figures.sampling import strata_figure
+    from lens_assets.sampling.parity import require_candidates
     from lens_assets.sampling.stratified import draw_all
 
     settings = run.campaign.sampling
+    require_candidates(run.parquet_paths("negative_pool"), run.campaign.negatives, run.scratch)
     sample = draw_all(
         settings,
         run.parquet_paths("negative_pool"),

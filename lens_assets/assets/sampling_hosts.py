@@ -82,3 +82,54 @@ def lrg_regions(run: AssetRun) -> Product:
         | {"ra": "mean direction of the region's cells [deg]", "dec": "mean direction of the region's cells [deg]"},
         column_lineage=mart_lineage(load_project(), run.campaign, "lrg_regions"),
     )
+
+
+@lens_asset(
+    group="sampling",
+    team="sampling",
+    kinds={"duckdb", "parquet"},
+    inputs=("lrg_sources", "lrg_regions", "positives", asset_name("legacy_sample"), asset_name("legacy_strata")),
+    settings=("sampling",),
+    code_version="legacy-sample-1",
+)
+def legacy_sample(run: AssetRun) -> Product:
+    """The tasks of the legacy design: hosts and controls of the earlier pipeline, one row a set, galaxy and replicate.
+
+    Hash-ordered draws of equal number in each bin of PSF and depth, for each selection set (a ranking of the regions
+    and a variant of the selection) and split; splits are by brick, and so not those of the campaign. What the bins
+    lack is in the table `shortfalls`. A campaign without a legacy design has no rows here.
+    """
+    from lens_assets.figures.hosts import legacy_figure
+    from lens_assets.sampling.legacy import draw_all_legacy
+
+    sample = draw_all_legacy(
+        run.campaign.sampling,
+        run.parquet_paths("lrg_sources"),
+        run.arrow("lrg_regions"),
+        run.side_table("lrg_regions", "dense_cells"),
+        run.arrow("positives"),
+        run.scratch,
+    )
+    tasks, shortfalls = sample.tasks, sample.shortfalls
+    lacking = int(shortfalls["shortfall"].sum())
+    if lacking:
+        run.log.warning("legacy design: %d galaxies short in %d bins", lacking, len(shortfalls))
+    keys = ["design", "selection_set", "legacy_split", "is_control", "control_kind"]
+    return Product(
+        table=tasks,
+        tables={
+            "strata": sample.strata,
+            "shortfalls": shortfalls,
+            "counts": tasks.groupby(keys, dropna=False).size().rename("rows").reset_index(),
+        },
+        figures={"draws": legacy_figure(sample.strata)},
+        summary={
+            "rows": len(tasks),
+            "galaxies": int(tasks["galaxy_id"].nunique()),
+            "selection_sets": int(tasks["selection_set"].nunique()),
+            "controls": int(tasks["is_control"].sum()),
+            "galaxies_short": lacking,
+        },
+        columns=inherited_descriptions(load_project(), "legacy_sample"),
+        column_lineage=mart_lineage(load_project(), run.campaign, "legacy_sample"),
+    )

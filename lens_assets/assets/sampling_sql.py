@@ -27,14 +27,16 @@ def asset_name(model: str) -> str:
 
 
 def campaign_parameters(campaign: Campaign) -> Mapping[str, Parameter]:
-    """Return the parameters of every model: of negatives, host selection and the baseline design."""
+    """Return the parameters of every model: of negatives, host selection, the baseline and the first legacy design."""
+    from lens_assets.sampling.legacy import NO_LEGACY, legacy_parameters
     from lens_assets.sampling.lrg import lrg_parameters
     from lens_assets.sampling.pool import pool_parameters
     from lens_assets.sampling.stratified import design_parameters
 
     sampling = campaign.sampling
-    design = design_parameters(BASELINE, sampling.designs[BASELINE], sampling.seed)
-    return {**pool_parameters(campaign.negatives), **lrg_parameters(campaign.host_selection), **design}
+    design = design_parameters(BASELINE, sampling.drawn[BASELINE], sampling.seed)
+    legacy = next((legacy_parameters(name, item) for name, item in sampling.legacy.items()), NO_LEGACY)
+    return {**pool_parameters(campaign.negatives), **lrg_parameters(campaign.host_selection), **design, **legacy}
 
 
 def _definition(project: Project, model: Model) -> LensAsset:

@@ -50,7 +50,7 @@ def _simulated_sky(campaign: Campaign) -> Iterable[Problem]:
 
 
 def _designs(campaign: Campaign) -> Iterable[Problem]:
-    known = list(campaign.sampling.designs)
+    known = list(campaign.sampling.drawn)
     named = [
         ("injection", "hosts.design", campaign.injection.hosts.design),
         ("evaluation", "deployment_design", campaign.evaluation.deployment_design),

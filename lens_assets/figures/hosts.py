@@ -42,3 +42,20 @@ def _projected(positions: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Return Mollweide coordinates in radians, right ascension growing to the left."""
     ra = np.radians((positions["ra"].to_numpy(dtype=float) + 180.0) % 360.0 - 180.0)
     return -ra, np.radians(positions["dec"].to_numpy(dtype=float))
+
+
+def legacy_figure(strata: pd.DataFrame) -> Figure:
+    """Plot the galaxies drawn of those wanted in each bin of PSF and depth, summed over selection sets, per split."""
+    splits = [name for name in ("train", "val", "test") if name in set(strata["legacy_split"])]
+    figure = Figure(figsize=(4 * max(len(splits), 1), 3.5), layout="constrained")
+    for axes, split in zip(np.atleast_1d(figure.subplots(1, max(len(splits), 1))), splits, strict=False):
+        bins = strata[strata["legacy_split"] == split].groupby(["depth_bin", "psf_bin"])[["drawn", "wanted"]].sum()
+        share = (bins["drawn"] / bins["wanted"]).unstack("psf_bin")
+        axes.imshow(share.to_numpy(), vmin=0.0, vmax=1.0, cmap="Blues", origin="lower", aspect="auto")
+        for (row, column), value in np.ndenumerate(bins["drawn"].unstack("psf_bin").to_numpy()):
+            axes.text(column, row, f"{value}", ha="center", va="center", fontsize=8)
+        axes.set_xticks(range(share.shape[1]), list(share.columns))
+        axes.set_yticks(range(share.shape[0]), list(share.index))
+        axes.set(xlabel="PSF bin, sharp to blurred", ylabel="depth bin, shallow to deep")
+        axes.set_title(f"{split}: {int(bins['drawn'].sum())} of {int(bins['wanted'].sum())}", fontsize=9)
+    return figure

@@ -19,8 +19,48 @@ def cascade_figure(cascade: pd.DataFrame) -> Figure:
     names = [f"{row.filter} (ext.)" if row.recipe == "extension" else row.filter for row in shown.itertuples()]
     axes.set_yticks(places, names)
     total = int(cascade["rows_in"].max()) if len(cascade) else 0
-    axes.set(xlabel="sources", title=f"{total} sources in, {int(cascade['rows_left'].min())} candidates")
+    axes.set(xlabel="sources", title=f"{total} sources in, {int(cascade['rows_left'].min())} pass every filter")
     axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def breakdown_figure(breakdown: pd.DataFrame) -> Figure:
+    """Plot the share of the rows of each split, pool and stratum that is left after each filter in order."""
+    shown = breakdown[breakdown["enabled"]]
+    dimensions = ("split", "pool", "stratum")
+    figure = Figure(figsize=(13, 6), layout="constrained")
+    for axes, dimension in zip(figure.subplots(1, 3, sharey=True), dimensions, strict=True):
+        rows = shown[shown["dimension"] == dimension]
+        left = rows.pivot(index="ordinal", columns="value", values="rows_left")
+        names = rows.drop_duplicates("ordinal").set_index("ordinal")["filter"].reindex(left.index)
+        total = rows.groupby("value")["rows_in"].max()
+        for value in left:
+            axes.plot(
+                range(len(left)), left[value] / total[value], "o-", markersize=3, label=f"{value} ({total[value]})"
+            )
+        axes.set_xticks(range(len(left)), list(names), rotation=60, ha="right")
+        axes.set(title=f"by {dimension}", ylim=(0, 1.02))
+        axes.legend(fontsize=7, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.35), frameon=False)
+    figure.axes[0].set_ylabel("share of rows left")
+    return figure
+
+
+def alternatives_figure(categories: pd.DataFrame) -> Figure:
+    """Plot the share of candidates of each category under the campaign's thresholds and under an alternative's."""
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    places = np.arange(len(categories))
+    axes.barh(places - 0.2, 100 * categories["share"], height=0.4, color="tab:blue", label="campaign")
+    axes.barh(places + 0.2, 100 * categories["share_alternative"], height=0.4, color="tab:purple", label="alternative")
+    for place, row in enumerate(categories.itertuples()):
+        longest = 100 * np.nanmax([row.share, row.share_alternative, 0.0])
+        axes.text(longest, place, f" {row.n} -> {row.n_alternative}", va="center", fontsize=7)
+    axes.set_yticks(places, [f"{row.category} ({row.recipe})" for row in categories.itertuples()], fontsize=8)
+    axes.invert_yaxis()
+    axes.margins(x=0.15)
+    name = categories["alternative"].iloc[0] if len(categories) else ""
+    axes.set(xlabel="per cent of candidates", title=f"thresholds of the campaign and of the alternative {name!r}")
+    axes.legend(fontsize="small")
     return figure
 
 

@@ -33,8 +33,9 @@ def _type_of(name: str) -> pa.DataType:
 PUBLISHED = tuple((name, _type_of(name)) for name in _ORDER.split())
 """The columns that every manifest begins with, in this order. `healpix_128` is published as a double."""
 
-REQUIRED = ("cutout_path", "label", "split", "sample_weight")
-"""Never null. `healpix_128` and `galaxy_id` are never null here either."""
+REQUIRED = ("cutout_path", "label", "split", "sample_weight", "tier")
+"""Never null, and declared so; every other published column may be null. What is written here has a galaxy_id and a
+healpix_128 in every row as well, though the published schema does not demand it."""
 
 EXTRA = (
     ("region_id", pa.int64()),
@@ -69,7 +70,7 @@ def manifest_schema(designs: Sequence[str]) -> pa.Schema:
     `in_<design>` is the membership, `sample_weight_<design>` and `sampling_weight_<design>` the weights there (null
     outside the design).
     """
-    fields = [pa.field(name, kind) for name, kind in (*PUBLISHED, *EXTRA)]
+    fields = [pa.field(name, kind, nullable=name not in REQUIRED) for name, kind in (*PUBLISHED, *EXTRA)]
     for design in designs:
         fields.append(pa.field(f"in_{design}", pa.bool_()))
         fields.append(pa.field(f"sample_weight_{design}", pa.float64()))

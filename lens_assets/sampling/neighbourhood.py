@@ -34,6 +34,23 @@ def nearest_separation_arcsec(
     return separation
 
 
+def sources_near_lenses(sources: pd.DataFrame, lenses: pd.DataFrame, radius_arcsec: float) -> pd.DataFrame:
+    """Return the sources within the radius of a lens or candidate, each with the nearest one; nearest pairs first.
+
+    `sources` has galaxy_id, ra, dec and `lenses` system_id, catalog, ra, dec (degrees). Columns: galaxy_id, ra, dec,
+    separation_arcsec, system_id, catalog.
+    """
+    ra, dec = sources["ra"].to_numpy(float), sources["dec"].to_numpy(float)
+    reached = _reached(ra, dec, lenses["ra"], lenses["dec"], radius_arcsec)
+    index, separation = _nearest(ra[reached], dec[reached], lenses["ra"], lenses["dec"], radius_arcsec)
+    near = index >= 0
+    table = sources.iloc[reached[near]][["galaxy_id", "ra", "dec"]].reset_index(drop=True)
+    table["separation_arcsec"] = separation[near]
+    for column in ("system_id", "catalog"):
+        table[column] = lenses[column].to_numpy(object)[index[near]]
+    return table.sort_values(["separation_arcsec", "galaxy_id"], ignore_index=True)
+
+
 def similar_neighbours(sources: pd.DataFrame, settings: MergerSettings) -> NDArray[np.int64]:
     """Return for each source how many others of similar z magnitude lie within the merger distances, shape (N,).
 

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from lens_assets.campaign.stages.negatives import NegativesSettings
+from lens_assets.sampling.alternatives import compare_alternatives
 from lens_assets.sampling.models import load_project
 from lens_assets.sampling.pool import CONFUSER_CLASSES, PUBLISHED_CLASSES, pool_parameters
 from lens_assets.sampling.sql import run
 from lens_assets.survey.schemas import Maskbits
 
 PARITY_MODELS = (
-    "parity_cascade", "parity_bands", "parity_strata", "parity_confusers", "parity_overlap", "parity_exclusion",
-    "parity_maskbits",
+    "parity_cascade", "parity_breakdown", "parity_bands", "parity_strata", "parity_confusers", "parity_overlap",
+    "parity_exclusion", "parity_maskbits",
 )  # fmt: skip
 _SORT_KEYS = {
     "parity_cascade": ["ordinal"],
-    "parity_bands": ["band"],
+    "parity_breakdown": ["dimension", "value", "ordinal"],
+    "parity_bands": ["dimension", "value", "band"],
     "parity_strata": ["type_bin", "nobs_z_bin", "split", "pool", "recipe"],
     "parity_confusers": ["ordinal", "category"],
     "parity_exclusion": ["radius_arcsec"],
     "parity_maskbits": ["bit"],
 }
+
+
+_WARNING_COLUMNS = ("rule", "value", "lower", "upper", "statement")
+CANDIDATE_POOLS = ("N1", "N2")
+CAMPAIGN = "campaign"
+"""How the thresholds that the campaign uses are called beside its alternatives."""
 
 
 class EmptyPoolError(ValueError):
@@ -35,7 +43,7 @@ class EmptyPoolError(ValueError):
 
 @dataclass(frozen=True)
 class ParityReport:
-    """The tables of the report by model name, and its warnings: rule, value, limit, statement."""
+    """The tables of the report by name, and its warnings: thresholds, rule, value, lower, upper, statement."""
 
     tables: dict[str, pd.DataFrame]
     warnings: pd.DataFrame
@@ -44,7 +52,7 @@ class ParityReport:
     def candidates(self) -> int:
         """N1 and N2 sources together."""
         strata = self.tables["parity_strata"]
-        return int(strata.loc[strata["pool"].isin(["N1", "N2"]), "n"].sum())
+        return int(strata.loc[strata["pool"].isin(CANDIDATE_POOLS), "n"].sum())
 
 
 def parity_report(
@@ -54,31 +62,59 @@ def parity_report(
 
     Raises EmptyPoolError with the cascade where no source is left.
     """
+    tables = _counted(PARITY_MODELS, negative_pool, settings, temporary_folder)
+    _refuse_nothing(tables["parity_strata"], tables["parity_cascade"])
+    other = compare_alternatives(negative_pool, settings, temporary_folder)
+    tables |= {"alternatives": other.categories, "alternative_moves": other.moves}
+    warnings = [pool_warnings(tables["parity_confusers"], settings).assign(thresholds=CAMPAIGN)]
+    for name, table in other.categories.groupby("alternative", sort=False):
+        warnings.append(pool_warnings(_as_confusers(table), settings).assign(thresholds=name))
+    together = pd.concat(warnings, ignore_index=True)
+    return ParityReport(tables, together[["thresholds", *_WARNING_COLUMNS]])
+
+
+def require_candidates(
+    negative_pool: pa.Table | list[str], settings: NegativesSettings, temporary_folder: Path | None = None
+) -> None:
+    """Raise EmptyPoolError with the cascade where no source of the pool is a candidate."""
+    tables = _counted(("parity_strata", "parity_cascade"), negative_pool, settings, temporary_folder)
+    _refuse_nothing(tables["parity_strata"], tables["parity_cascade"])
+
+
+def _counted(
+    models: Sequence[str], negative_pool: pa.Table | list[str], settings: NegativesSettings, folder: Path | None
+) -> dict[str, pd.DataFrame]:
+    """Return the tables of some parity models, sorted."""
     results = run(
         load_project(),
-        PARITY_MODELS,
+        models,
         {
             "negative_pool": negative_pool,
             "exclusion_radii": pd.DataFrame({"radius_arcsec": settings.exclusion_sensitivity_arcsec}, dtype=float),
             "mask_bits": mask_bits_table(settings),
         },
         pool_parameters(settings),
-        temporary_folder=temporary_folder,
+        temporary_folder=folder,
     )
-    tables = {name: results.tables[name].to_pandas() for name in PARITY_MODELS}
-    for name, keys in _SORT_KEYS.items():
-        tables[name] = tables[name].sort_values(keys).reset_index(drop=True)
-    order = {name: position for position, name in enumerate(CONFUSER_CLASSES)}
-    overlap = tables["parity_overlap"].sort_values("class_name", key=lambda names: names.map(order))
-    tables["parity_overlap"] = overlap.reset_index(drop=True)
-    tables["parity_cascade"]["enabled"] = tables["parity_cascade"]["filter"].map(_enabled(settings))
-    report = ParityReport(tables, pool_warnings(tables["parity_confusers"], settings))
-    if report.candidates == 0:
-        cascade = tables["parity_cascade"].to_string(index=False)
+    tables = {name: results.tables[name].to_pandas() for name in models}
+    for name in set(models) & set(_SORT_KEYS):
+        tables[name] = tables[name].sort_values(_SORT_KEYS[name]).reset_index(drop=True)
+    if "parity_overlap" in tables:
+        order = {name: position for position, name in enumerate(CONFUSER_CLASSES)}
+        overlap = tables["parity_overlap"].sort_values("class_name", key=lambda names: names.map(order))
+        tables["parity_overlap"] = overlap.reset_index(drop=True)
+    for name in set(models) & {"parity_cascade", "parity_breakdown"}:
+        tables[name]["enabled"] = tables[name]["filter"].map(_enabled(settings))
+    return tables
+
+
+def _refuse_nothing(strata: pd.DataFrame, cascade: pd.DataFrame) -> None:
+    if not strata["pool"].isin(CANDIDATE_POOLS).any():
         raise EmptyPoolError(
-            f"no source of the footprint passes the filters of the negatives settings; what each removes:\n{cascade}"
+            "no source of the footprint passes the filters of the negatives settings; what each removes:\n"
+            f"{cascade.to_string(index=False)}\nLoosen the filter that removes the most, or look at the sources it "
+            "reads"
         )
-    return report
 
 
 def mask_bits_table(settings: NegativesSettings) -> pd.DataFrame:
@@ -118,16 +154,13 @@ def pool_warnings(confusers: pd.DataFrame, settings: NegativesSettings) -> pd.Da
         for rule, value, lower, upper, what in measured
         if not lower <= value <= upper
     ]
-    return pd.DataFrame(rows, columns=["rule", "value", "lower", "upper", "statement"])
+    return pd.DataFrame(rows, columns=list(_WARNING_COLUMNS))
 
 
-def report_markdown(report: ParityReport) -> str:
-    """Return the cascade, the categories and the warnings as Markdown."""
-    parts = ["### Filters in order", _markdown(report.tables["parity_cascade"])]
-    parts += ["### Confuser categories", _markdown(report.tables["parity_confusers"])]
-    parts += ["### Warnings"]
-    parts += [f"- {line}" for line in report.warnings["statement"]] or ["none"]
-    return "\n\n".join(parts)
+def _as_confusers(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the categories of one alternative with the columns of `parity_confusers` that the limits are about."""
+    shares = table[["category", "share_alternative", "share_of_n2_alternative"]]
+    return shares.set_axis(["category", "share_of_candidates", "share_of_n2"], axis="columns")
 
 
 def _enabled(settings: NegativesSettings) -> dict[str, bool]:
@@ -140,12 +173,3 @@ def _enabled(settings: NegativesSettings) -> dict[str, bool]:
         "psfdepth": extensions.psfdepth_r_min_mag is not None,
         "strict_maskbits": bool(extensions.strict_mask_bits),
     }
-
-
-def _markdown(table: pd.DataFrame) -> str:
-    header = f"| {' | '.join(table.columns)} |\n|{'---|' * len(table.columns)}\n"
-    return header + "\n".join(f"| {' | '.join(map(_cell, row))} |" for row in table.itertuples(index=False))
-
-
-def _cell(value: object) -> str:
-    return f"{value:.4f}" if isinstance(value, float | np.floating) else str(value)

@@ -22,6 +22,7 @@ from lens_assets.sampling.models import ColumnTest, Model, ModelError, Parameter
 from lens_assets.sampling.sql import (
     SHOWN_ROWS,
     Results,
+    SomeColumns,
     SourceData,
     declared_columns,
     failing_rows,
@@ -128,6 +129,8 @@ def finished(folder: str) -> bool:
 
 
 def _read(session: SparkSession, data: SourceData, path: str) -> DataFrame:
+    if isinstance(data, SomeColumns):
+        return _read(session, data.data, path).select(*data.names)
     if isinstance(data, pd.DataFrame):
         data = pa.Table.from_pandas(data, preserve_index=False)
     if not isinstance(data, pa.Table):

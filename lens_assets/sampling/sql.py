@@ -28,7 +28,17 @@ from lens_assets.sampling.models import (
 )
 
 SHOWN_ROWS = 5
-SourceData: TypeAlias = pd.DataFrame | pa.Table | Sequence[str]
+
+
+@dataclass(frozen=True)
+class SomeColumns:
+    """A table or Parquet files of which only some columns are seen, so that models may give the others anew."""
+
+    data: pa.Table | Sequence[str]
+    names: tuple[str, ...]
+
+
+SourceData: TypeAlias = pd.DataFrame | pa.Table | Sequence[str] | SomeColumns
 
 
 class ModelTestError(AssertionError):
@@ -128,6 +138,9 @@ def result_schema(
 
 def schema_of(data: SourceData) -> pa.Schema:
     """Return the Arrow schema of what a run is given."""
+    if isinstance(data, SomeColumns):
+        whole = schema_of(data.data)
+        return pa.schema([whole.field(name) for name in data.names])
     if isinstance(data, pd.DataFrame):
         return pa.Schema.from_pandas(data, preserve_index=False)
     if isinstance(data, pa.Table):
@@ -252,9 +265,13 @@ def _exists(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
 
 
 def _register(connection: duckdb.DuckDBPyConnection, name: str, source: Source | None, data: SourceData) -> None:
+    names = data.names if isinstance(data, SomeColumns) else ()
+    data = data.data if isinstance(data, SomeColumns) else data
     if isinstance(data, pd.DataFrame):
         data = pa.Table.from_pandas(data, preserve_index=False)
     relation = connection.from_arrow(data) if isinstance(data, pa.Table) else connection.read_parquet(list(data))
+    if names:
+        relation = relation.select(*map(duckdb.ColumnExpression, names))
     if source is None:
         relation.create_view(name)
         return

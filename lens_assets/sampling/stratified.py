@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import ArrayLike
 
 from lens_assets.campaign.stages.negatives import CountBin
 from lens_assets.campaign.stages.sampling import RandomDesign, SamplingSettings, StratifiedDesign
@@ -87,7 +88,7 @@ def draw_design(
         "positives": positives,
         "split_cells": split_cells,
         "nobs_z_bins": count_bins_table(bins),
-        "condition_bins": condition_bins_table(design),
+        "condition_bins": condition_bins_table(design, positives),
     }
     execute = runner or partial(run, temporary_folder=temporary_folder)
     results = execute(load_project(), DESIGN_MODELS, sources, design_parameters(name, design, seed))
@@ -115,7 +116,7 @@ def draw_all(
         draw_design(
             name, design, settings.seed, negative_pool, positives, split_cells, pool_bins, temporary_folder, runner
         )
-        for name, design in sorted(settings.designs.items())
+        for name, design in sorted(settings.drawn.items())
     ]
     return Sample(
         pd.concat([sample.rows for sample in samples], ignore_index=True),
@@ -124,9 +125,34 @@ def draw_all(
     )
 
 
-def condition_bins_table(design: StratifiedDesign | RandomDesign) -> pd.DataFrame:
-    """Return the bins of seeing or depth of a design: label, low, high; one open bin where it has none."""
+def quantile_edges(values: ArrayLike, bins: int) -> tuple[float, ...]:
+    """Return the inner edges of bins of equal share: measured values, each once; NaN plays no part.
+
+    `bins - 1` edges, fewer where many values are equal; () without values.
+    """
+    known = np.asarray(values, dtype=float)
+    known = known[np.isfinite(known)]
+    if not len(known):
+        return ()
+    steps = np.arange(1, bins) / bins
+    edges = np.unique(np.quantile(known, steps, method="inverted_cdf"))
+    return tuple(float(edge) for edge in edges if edge > known.min())
+
+
+def condition_bins_table(
+    design: StratifiedDesign | RandomDesign, positives: pd.DataFrame | pa.Table | None = None
+) -> pd.DataFrame:
+    """Return the bins of seeing or depth of a design: label, low, high; one open bin where it has none.
+
+    A design that states a number of strata has edges that share the matched lenses of `positives` out equally.
+    """
     edges = design.condition_edges if isinstance(design, StratifiedDesign) else ()
+    if isinstance(edges, int):
+        if positives is None:
+            raise ValueError(f"condition_edges = {edges} strata of the lenses; expected the table of positives with it")
+        lenses = positives if isinstance(positives, pd.DataFrame) else positives.to_pandas()
+        matched = lenses["matched"].astype(bool)
+        edges = quantile_edges(lenses.loc[matched, design.condition], edges)  # type: ignore[union-attr]
     lows, highs = [-np.inf, *edges], [*edges, np.inf]
     labels = [f"{low:g}..{high:g}" for low, high in zip(lows, highs, strict=True)] if edges else ["all"]
     return pd.DataFrame({"label": labels, "low": lows, "high": highs})

@@ -13,6 +13,7 @@ from lens_assets.assets.framework import Product
 from lens_assets.assets.sampling import SQL_MODELS, negative_pool, parity_report, split_cells, stratified_sample
 from lens_assets.campaign.campaign import Campaign, load_campaign
 from lens_assets.definitions import build_lineage
+from lens_assets.sampling.parity import EmptyPoolError
 from lens_assets_tests.sampling import synthetic
 from lens_assets_tests.support import run_asset
 
@@ -36,7 +37,11 @@ def catalogs(**replaced: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the catalogs that the pool reads, empty but for what is given."""
     positions = pd.DataFrame({"ra": pd.Series(dtype=float), "dec": pd.Series(dtype=float)})
     contaminants = positions.assign(contaminant_id="", galaxy_id="", category="", source_catalog="")
-    empty = {"lens_catalog": positions, "spectroscopic_catalog": positions, "contaminant_catalog": contaminants}
+    empty = {
+        "lens_catalog": positions.assign(lens_id=pd.Series(dtype=str)),
+        "spectroscopic_catalog": positions.assign(spec_id=pd.Series(dtype=str)),
+        "contaminant_catalog": contaminants,
+    }
     return {**empty, **replaced}
 
 
@@ -78,13 +83,16 @@ def test_a_new_lens_of_any_catalog_removes_its_neighbours(
     campaign: Campaign, sources: dict[str, pd.DataFrame], pool: pd.DataFrame
 ) -> None:
     target = pool[pool["is_candidate"]].iloc[0]
-    for catalog in ("lens_catalog", "spectroscopic_catalog"):
-        lens = pd.DataFrame({"ra": [target["ra"]], "dec": [target["dec"] + 8.0 / 3600.0]})
+    for catalog, key in (("lens_catalog", "lens_id"), ("spectroscopic_catalog", "spec_id")):
+        lens = pd.DataFrame({key: ["system"], "ra": [target["ra"]], "dec": [target["dec"] + 8.0 / 3600.0]})
         product = make_pool(campaign, sources, **{catalog: lens})
         after = product.table.to_pandas().set_index("galaxy_id")  # type: ignore[union-attr]
         assert not after.loc[target["galaxy_id"], "is_candidate"]
         assert after.loc[target["galaxy_id"], "exclusion_separation_arcsec"] == pytest.approx(8.0, abs=1e-6)
         assert product.summary["near_a_lens"] >= 1
+        listed = product.tables["near_lenses"].set_index("galaxy_id").loc[target["galaxy_id"]]
+        assert listed[["system_id", "catalog"]].tolist() == ["system", catalog]
+        assert listed["separation_arcsec"] == pytest.approx(8.0, abs=1e-6)
 
 
 def test_a_curated_contaminant_names_its_source(
@@ -122,7 +130,7 @@ def test_report_follows_the_pool(campaign: Campaign, pool: pd.DataFrame) -> None
     assert product.column_lineage["rows_left"] == [("sql/parity_cascade", "rows_left")]
     assert product.summary["sources"] == len(pool)
     assert product.summary["candidates"] == pool["is_candidate"].sum()
-    assert set(product.figures) == {"cascade", "confusers"}
+    assert set(product.figures) == {"alternative_first", "breakdown", "cascade", "confusers"}
     half = run_asset(parity_report, campaign, {"negative_pool": {**whole, keys[0]: pool.iloc[::2]}})
     assert half.summary["sources"] == len(pool.iloc[::2])
 
@@ -137,7 +145,7 @@ def test_sample_follows_lenses_and_pool(
     inputs = {"negative_pool": pools, "positives": lenses, "split_cells": cells}
     product = run_asset(stratified_sample, campaign, inputs)
     baseline = product.table[product.table["design"] == "baseline"]
-    assert set(product.table["design"]) == set(campaign.sampling.designs)
+    assert set(product.table["design"]) == set(campaign.sampling.drawn)
     fewer = run_asset(stratified_sample, campaign, {**inputs, "positives": lenses.iloc[20:]})
     smaller = fewer.table[fewer.table["design"] == "baseline"]
     assert (smaller["label"] == 0).sum() < (baseline["label"] == 0).sum()
@@ -145,9 +153,26 @@ def test_sample_follows_lenses_and_pool(
     assert np.isfinite(product.table["sampling_weight"]).all()
 
 
+def test_a_pool_that_is_empty_stops_the_sample_with_the_cascade(
+    campaign: Campaign, sources: dict[str, pd.DataFrame], pool: pd.DataFrame
+) -> None:
+    keys = campaign.survey.sky_partitions
+    cells = synthetic.cells_of(pd.concat(sources.values(), ignore_index=True))
+    faint = pool.assign(pool=None, is_candidate=False, confuser_category=None, pass_mag_z=False)
+    pools = {keys[0]: faint, **dict.fromkeys(keys[1:], pool.iloc[:0])}
+    inputs = {
+        "negative_pool": pools,
+        "positives": synthetic.positives(sources[keys[0]], 40, cells),
+        "split_cells": cells,
+    }
+    for asset in (parity_report, stratified_sample):
+        with pytest.raises(EmptyPoolError, match=r"(?s)what each removes:.*mag_z +published"):
+            run_asset(asset, campaign, {name: inputs[name] for name in asset.inputs if name in inputs})
+
+
 def test_every_model_is_an_asset_that_knows_what_it_reads(campaign: Campaign) -> None:
     by_name = {asset.name: asset for asset in SQL_MODELS}
-    assert by_name["sql/negative_pool"].inputs == ("sql/int_confuser_classes",)
+    assert by_name["sql/negative_pool"].inputs == ("sql/int_negative_pools",)
     assert by_name["sql/negative_pool"].settings == ("negatives",)
     assert set(by_name["sql/stratified_sample"].settings) == {"negatives", "sampling"}
     product = run_asset(by_name["sql/int_negative_filters"], campaign)

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pandas as pd
 import pytest
 
-from lens_assets.assets.sampling_hosts import lrg_regions, lrg_sources
+from lens_assets.assets.sampling_hosts import legacy_sample, lrg_regions, lrg_sources
 from lens_assets.campaign.campaign import Campaign, load_campaign
 from lens_assets.campaign.stages.host_selection import VARIANTS
 from lens_assets.checks.great_expectations import validate
@@ -30,7 +30,7 @@ def rows() -> pd.DataFrame:
 
 
 def run_both(campaign: Campaign, rows: pd.DataFrame, folder: str):  # type: ignore[no-untyped-def]
-    """Return the products of both assets, all sources lying in the campaign's first partition."""
+    """Return the products of both assets, all sources lying in the campaign's first partition; the lake holds them."""
     first, *others = campaign.survey.sky_partitions
     sources = declared("sweep_sources", rows)
     flagged = run_asset(lrg_sources, campaign, {"sweep_sources": {first: sources}}, partition=first)
@@ -39,12 +39,59 @@ def run_both(campaign: Campaign, rows: pd.DataFrame, folder: str):  # type: igno
     for key in others:
         none = {name: table.iloc[:0] for name, table in flagged.tables.items()}
         store(lake, "lrg_sources", flagged.table.slice(0, 0), key, tables=none)
-    return flagged, run_asset(lrg_regions, campaign, lake=lake)
+    regions = run_asset(lrg_regions, campaign, lake=lake)
+    store(lake, "lrg_regions", regions.table, tables=regions.tables)
+    return flagged, regions
 
 
 @pytest.fixture(scope="module")
-def products(campaign: Campaign, rows: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
-    return run_both(campaign, rows, str(tmp_path_factory.mktemp("lake")))
+def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tmp_path_factory.mktemp("lake"))
+
+
+@pytest.fixture(scope="module")
+def products(campaign: Campaign, rows: pd.DataFrame, folder: str):  # type: ignore[no-untyped-def]
+    return run_both(campaign, rows, folder)
+
+
+def run_legacy(campaign: Campaign, rows: pd.DataFrame, folder: str, lenses: int = 5):  # type: ignore[no-untyped-def]
+    """Return the product of the legacy design over what a lake holds of the other two assets."""
+    positives = synthetic.positives(rows, lenses, synthetic.cells_of(rows))
+    return run_asset(legacy_sample, campaign, {"positives": positives}, lake=Lake(folder, campaign.name))
+
+
+def with_legacy(campaign: Campaign, **changes: object) -> Campaign:
+    """Return a campaign whose legacy design has some settings replaced, or that has none of it."""
+    sampling = campaign.sampling
+    legacy = {name: item.model_copy(update=changes) for name, item in sampling.legacy.items()} if changes else {}
+    changed = sampling.model_copy(update={"designs": {**sampling.drawn, **legacy}})
+    return replace(campaign, stages={**campaign.stages, "sampling": changed})
+
+
+@pytest.fixture(scope="module")
+def tasks(campaign, rows, products, folder):  # type: ignore[no-untyped-def]
+    return run_legacy(campaign, rows, folder)
+
+
+def test_the_legacy_tasks_follow_hosts_regions_lenses_and_settings(campaign, rows, products, tasks, folder) -> None:  # type: ignore[no-untyped-def]
+    flagged, _ = products
+    table = tasks.table
+    assert set(table["galaxy_id"]) <= set(flagged.tables["lrg_parent_v3_color_relaxed"]["galaxy_id"])
+    assert table["is_control"].any() and not table["is_control"].all()
+    assert set(table["replicate"]) == {0, 1}
+    assert tasks.summary["selection_sets"] == 4
+    assert tasks.summary["galaxies_short"] == tasks.tables["strata"]["shortfall"].sum()
+    assert tasks.column_lineage["theta_e_arcsec"] == [("sql/legacy_sample", "theta_e_arcsec")]
+    one_region = run_legacy(with_legacy(campaign, regions_per_ranking=1), rows, folder).table
+    assert one_region["region_id"].nunique() < table["region_id"].nunique()
+    all_lenses = run_legacy(campaign, rows, folder, lenses=1500).table
+    assert len(all_lenses) < len(table)
+
+
+def test_a_campaign_without_a_legacy_design_has_no_tasks(campaign, rows, products, tasks, folder) -> None:  # type: ignore[no-untyped-def]
+    none = run_legacy(with_legacy(campaign), rows, folder)
+    assert len(none.table) == 0
+    assert list(none.table.columns) == list(tasks.table.columns)
 
 
 def test_parent_samples_are_nested_as_their_limits_are(products) -> None:  # type: ignore[no-untyped-def]
@@ -92,9 +139,10 @@ def test_an_empty_partition_has_no_hosts(campaign, rows) -> None:  # type: ignor
 
 
 @pytest.mark.parametrize("name", list(SUITES))
-def test_suites_pass_and_name_each_corruption(name, products, campaign) -> None:  # type: ignore[no-untyped-def]
+def test_suites_pass_and_name_each_corruption(name, products, tasks, campaign) -> None:  # type: ignore[no-untyped-def]
     flagged, regions = products
-    table = flagged.table.to_pandas() if name == "lrg_sources" else regions.table
+    tables = {"lrg_sources": flagged.table.to_pandas(), "lrg_regions": regions.table, "legacy_sample": tasks.table}
+    table = tables[name]
     suite = SUITES[name]
     assert [item for item in validate(table, suite, campaign) if not item.passed] == []
     for label, corrupt in suite.corruptions.items():

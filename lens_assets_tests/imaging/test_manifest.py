@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -50,7 +51,25 @@ def test_each_published_field_has_its_place_and_type(position, name):
     field = manifest_schema(["baseline"]).field(position)
     kinds = [(STRINGS, pa.string()), (INTEGERS, pa.int64()), (BOOLEANS, pa.bool_())]
     kind = next((kind for names, kind in kinds if name in names), pa.float64())
-    assert (field.name, field.type) == (name, kind)
+    nullable = name not in {"cutout_path", "label", "split", "sample_weight", "tier"}
+    assert (field.name, field.type, field.nullable) == (name, kind, nullable)
+
+
+def test_a_stored_manifest_keeps_names_types_and_nullability(tmp_path):
+    table = arrow(build(sample_table(designs=("baseline", "deployment"))))
+    pq.write_table(table, tmp_path / "manifest.parquet")
+    stored = pq.read_schema(tmp_path / "manifest.parquet")
+    assert stored.equals(manifest_schema(["baseline", "deployment"]))
+    assert set(table["settings_hash"].to_pylist()) == {"digest"}
+
+
+@pytest.mark.parametrize("column", ["label", "split", "sample_weight", "tier", "cutout_path"])
+def test_a_missing_required_value_is_refused(column):
+    training = build(sample_table())
+    rows = training.rows.assign(**{column: training.rows[column].astype(object).where(training.rows.index != 2, None)})
+    rows = manifest.published_columns(rows, 101, 0.262, "ls-dr10-south", "digest").assign(**{column: rows[column]})
+    with pytest.raises(ValueError, match=f"1 rows have no {column}"):
+        to_manifest(rows, manifest.design_names(rows.columns))
 
 
 def test_a_manifest_has_exactly_its_schema_and_no_null_where_none_may_be():

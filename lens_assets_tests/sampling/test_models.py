@@ -10,6 +10,7 @@ import sqlglot
 from sqlglot import exp
 
 from lens_assets.campaign.campaign import load_campaign
+from lens_assets.sampling.legacy import NO_LEGACY
 from lens_assets.sampling.lrg import lrg_parameters
 from lens_assets.sampling.models import (
     LAYERS,
@@ -32,9 +33,9 @@ PROJECT = load_project()
 def parameters() -> dict[str, Parameter]:
     """Parameters of every model, from the demo's settings."""
     sampling = synthetic.sampling_settings()
-    design = design_parameters("baseline", sampling.designs["baseline"], sampling.seed)
+    design = design_parameters("baseline", sampling.drawn["baseline"], sampling.seed)
     hosts = lrg_parameters(load_campaign("demo").host_selection)
-    return {**pool_parameters(synthetic.negatives_settings()), **hosts, **design}
+    return {**pool_parameters(synthetic.negatives_settings()), **hosts, **design, **NO_LEGACY}
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def test_upstream_models_come_first() -> None:
 
 
 def test_layers_only_read_downwards_but_for_marts_that_are_stored() -> None:
-    stored = {"negative_pool", "stratified_sample", "lrg_sources", "lrg_cells"}
+    stored = {"negative_pool", "stratified_sample", "lrg_sources", "lrg_cells", "lrg_regions"}
     for model in PROJECT.models.values():
         for above in set(model.references) & set(PROJECT.models) - stored:
             assert LAYERS.index(PROJECT.models[above].layer) <= LAYERS.index(model.layer), (model.name, above)
@@ -72,7 +73,7 @@ def test_stages_named_in_the_yaml_give_exactly_the_parameters_used() -> None:
     sampling = synthetic.sampling_settings()
     of_stage = {
         "negatives": set(pool_parameters(synthetic.negatives_settings())),
-        "sampling": set(design_parameters("baseline", sampling.designs["baseline"], sampling.seed)),
+        "sampling": {*design_parameters("baseline", sampling.drawn["baseline"], sampling.seed), *NO_LEGACY},
         "host_selection": set(lrg_parameters(load_campaign("demo").host_selection)),
     }
     assert sum(map(len, of_stage.values())) == len(set().union(*of_stage.values())), "no name in two stages"
@@ -98,7 +99,9 @@ def test_lineage_of_columns_crosses_ctes(parameters: dict[str, Parameter], types
     assert filters["pass_mag_z"] == [("stg_sweep_sources", "mag_z")]
     assert ("stg_sweep_sources", "nobs_g") in filters["pass_nobs"]
     pool = column_lineage(PROJECT, parameters, "negative_pool", types)
-    assert ("int_confuser_classes", "unmasked_category") in pool["confuser_category"]
+    assert pool["confuser_category"] == [("int_negative_pools", "confuser_category")]
+    pools = column_lineage(PROJECT, parameters, "int_negative_pools", types)
+    assert ("int_confuser_classes", "unmasked_category") in pools["confuser_category"]
 
 
 @pytest.mark.parametrize(

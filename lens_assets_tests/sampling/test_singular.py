@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from lens_assets.campaign.stages.sampling import StratifiedDesign
+from lens_assets.sampling.legacy import NO_LEGACY
 from lens_assets.sampling.models import ModelError, Parameter, load_project
 from lens_assets.sampling.parity import parity_report
 from lens_assets.sampling.pool import build_negative_pool, count_bins_table, pool_parameters
@@ -25,8 +26,8 @@ PROJECT = load_project()
 def parameters() -> dict[str, Parameter]:
     """Parameters of every model, from the demo's settings."""
     sampling = synthetic.sampling_settings()
-    design = design_parameters("baseline", sampling.designs["baseline"], sampling.seed)
-    return {**pool_parameters(synthetic.negatives_settings()), **design}
+    design = design_parameters("baseline", sampling.drawn["baseline"], sampling.seed)
+    return {**pool_parameters(synthetic.negatives_settings()), **design, **NO_LEGACY}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def tables() -> dict[str, pd.DataFrame]:
     cells = synthetic.cells_of(sources)
     arrow = pa.Table.from_pandas(sources, preserve_index=False)
     pool = build_negative_pool(arrow, synthetic.neighbourhood(sources, 71), cells, rules).tables["negative_pool"]
-    design = sampling.designs["baseline"]
+    design = sampling.drawn["baseline"]
     assert isinstance(design, StratifiedDesign)
     lenses = synthetic.positives(sources, 60, cells)
     results = run(
@@ -54,7 +55,16 @@ def tables() -> dict[str, pd.DataFrame]:
     )
     made = {name: table.to_pandas() for name, table in results.tables.items()}
     cascade = parity_report(pool, rules).tables["parity_cascade"]
-    return {**made, "negative_pool": pool.to_pandas(), "parity_cascade": cascade, "positives": lenses}
+    tasks = pd.DataFrame(
+        {
+            "task_id": ["a", "b", "c"], "selection_set": "set", "legacy_split": "train",
+            "brickname": ["b1", "b2", "b1"], "galaxy_id": ["host", "other", "host"],
+            "is_control": [False, True, True], "control_kind": [None, "unpaired", "paired"],
+            "configuration_id": ["0001", None, None], "theta_e_arcsec": [0.6, 0.0, 0.0],
+        }
+    )  # fmt: skip
+    pools = {"negative_pool": pool.to_pandas(), "parity_cascade": cascade, "positives": lenses, "legacy_sample": tasks}
+    return {**made, **pools}
 
 
 def rows_returned(name: str, tables: dict[str, pd.DataFrame]) -> int:
@@ -94,6 +104,18 @@ def weights_lost(sample: pd.DataFrame) -> pd.DataFrame:
     return sample.assign(sampling_weight=sample["sampling_weight"] * 2.0)
 
 
+def brick_in_two_splits(tasks: pd.DataFrame) -> pd.DataFrame:
+    return tasks.assign(legacy_split=["train", "train", "val"])
+
+
+def control_with_an_arc(tasks: pd.DataFrame) -> pd.DataFrame:
+    return tasks.assign(theta_e_arcsec=0.6)
+
+
+def injected_unpaired_control(tasks: pd.DataFrame) -> pd.DataFrame:
+    return tasks.assign(galaxy_id="host")
+
+
 CORRUPTIONS: list[tuple[str, str, Callable[[pd.DataFrame], pd.DataFrame]]] = [
     ("candidates_pass_every_filter", "negative_pool", no_filter_passed),
     ("candidates_pass_every_filter", "negative_pool", masked_ordinary_negative),
@@ -102,6 +124,9 @@ CORRUPTIONS: list[tuple[str, str, Callable[[pd.DataFrame], pd.DataFrame]]] = [
     ("quotas_are_drawn", "stratified_sample", one_n1_too_few),
     ("lenses_are_never_negatives", "stratified_sample", lens_drawn),
     ("weights_are_inverse_probabilities", "stratified_sample", weights_lost),
+    ("legacy_splits_share_no_brick", "legacy_sample", brick_in_two_splits),
+    ("legacy_controls_carry_no_arc", "legacy_sample", control_with_an_arc),
+    ("legacy_controls_carry_no_arc", "legacy_sample", injected_unpaired_control),
 ]
 
 

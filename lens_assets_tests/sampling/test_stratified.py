@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -35,7 +36,7 @@ def make_world(count: int, seed: int) -> dict[str, pd.DataFrame]:
 
 def baseline(**changes: object) -> StratifiedDesign:
     """The demo's baseline with the survey's share of confusers and some settings replaced."""
-    design = synthetic.sampling_settings().designs["baseline"]
+    design = synthetic.sampling_settings().drawn["baseline"]
     assert isinstance(design, StratifiedDesign)
     return StratifiedDesign.model_validate({**design.model_dump(), "n2_fraction": 0.15, **changes})
 
@@ -187,6 +188,46 @@ def test_seeing_strata_match_the_lenses_in_seeing(world: dict[str, pd.DataFrame]
     assert len(drawn)
     assert drawn["psfsize_r"].max() < 1.2
     assert set(drawn["stratum"].str.split("|").str[-1]) == {"-inf..1.2"}
+
+
+def test_a_number_of_strata_shares_the_lenses_out_equally(world: dict[str, pd.DataFrame]) -> None:
+    sample = draw(world, baseline(condition="psfdepth_r_mag", condition_edges=3))
+    lenses = sample.rows[sample.rows["label"] == 1]
+    counts = lenses["stratum"].str.split("|").str[-1].value_counts()
+    assert len(counts) == 3
+    matched = world["positives"][world["positives"]["matched"]]
+    edges = np.quantile(matched["psfdepth_r_mag"], [1 / 3, 2 / 3], method="inverted_cdf")
+    labels = [f"-inf..{edges[0]:g}", f"{edges[0]:g}..{edges[1]:g}", f"{edges[1]:g}..inf"]
+    assert set(counts.index) == set(labels)
+    assert counts.max() - counts.min() <= 8, "those for evaluation only are not in train"
+
+
+@settings(max_examples=4, deadline=None, phases=[Phase.generate])
+@given(
+    seed=st.integers(0, 1000),
+    small=st.floats(0.1, 8.0),
+    more=st.floats(0.1, 30.0),
+    share=st.sampled_from([0.0, 0.15, 0.6]),
+)
+def test_growing_the_target_only_adds_rows(
+    world: dict[str, pd.DataFrame], seed: int, small: float, more: float, share: float
+) -> None:
+    lenses = world["positives"].sample(40, random_state=seed)
+    few = draw(world, baseline(negatives_per_positive=small, n2_fraction=share), positives=lenses)
+    many = draw(world, baseline(negatives_per_positive=small + more, n2_fraction=share), positives=lenses)
+    assert ids(few) <= ids(many)
+    assert ids(few, 1) == ids(many, 1)
+
+
+def test_achieved_ratios_are_reported_for_each_stratum(world: dict[str, pd.DataFrame]) -> None:
+    sample = draw(world, baseline(negatives_per_positive=3.0))
+    rows = sample.rows
+    for line in sample.strata[sample.strata["positives"] > 0].itertuples():
+        same = (rows["split"] == line.split) & (rows["stratum"] == line.stratum)
+        negatives, lenses = (same & (rows["label"] == 0)).sum(), (same & (rows["label"] == 1)).sum()
+        assert line.negatives_per_positive == pytest.approx(negatives / lenses)
+        assert line.positives == lenses
+        assert line.target == round(3.0 * lenses)
 
 
 def test_all_designs_together_have_one_row_a_design_and_galaxy(world: dict[str, pd.DataFrame]) -> None:

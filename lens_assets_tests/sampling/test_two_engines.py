@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -13,16 +14,19 @@ import pytest
 from lens_assets.campaign.campaign import load_campaign
 from lens_assets.campaign.stages.sampling import RandomDesign, StratifiedDesign
 from lens_assets.lake.lake import table_digest
-from lens_assets.sampling.lrg import PARENT_MODELS, lrg_parameters
+from lens_assets.sampling.alternatives import columns_before_classes
+from lens_assets.sampling.legacy import bins_table, configurations_table, legacy_parameters
+from lens_assets.sampling.lrg import PARENT_MODELS, flag_sources, lrg_parameters, rank_regions
 from lens_assets.sampling.models import ModelError, load_project
 from lens_assets.sampling.pool import count_bins_table, pool_parameters
 from lens_assets.sampling.spark import SparkResults, finished, read_folder, run_on_spark
-from lens_assets.sampling.sql import ModelTestError, SourceData, empty_source, run
+from lens_assets.sampling.sql import ModelTestError, SomeColumns, SourceData, empty_source, run
 from lens_assets.sampling.stratified import condition_bins_table, design_parameters
 from lens_assets_tests.sampling import synthetic
+from lens_assets_tests.sampling.test_singular import with_tests
 
 PROJECT = load_project()
-SURVEY = load_campaign("dr10").sampling.designs
+SURVEY = load_campaign("dr10").sampling.drawn
 EVERYTHING = {"include_exp": True, "without_maskbits": True, "ebv_max": 0.25}
 DESIGNS = {
     "baseline": SURVEY["baseline"],
@@ -34,6 +38,13 @@ KEYS = {
     "negative_pool": ["galaxy_id", "sweep_file", "row_index"],
     "stratified_sample": ["galaxy_id"],
     "sample_strata": ["split", "stratum"],
+    "legacy_sample": ["task_id"],
+    "legacy_strata": ["selection_set", "legacy_split", "psf_bin", "depth_bin"],
+    "parity_cascade": ["ordinal"],
+    "parity_breakdown": ["dimension", "value", "ordinal"],
+    "parity_bands": ["dimension", "value", "band"],
+    "parity_confusers": ["category"],
+    "parity_alternative": ["category", "category_alternative"],
 }
 
 
@@ -159,6 +170,52 @@ def test_parent_samples_and_regions_of_hosts_are_the_same(spark: Any, tmp_path: 
         )
         assert made.table(target).schema == local[target].schema, target
         pd.testing.assert_frame_equal(first, second, rtol=1e-12, check_dtype=False, obj=target)
+
+
+def test_the_parity_tables_are_the_same(spark: Any, pool: pa.Table, tmp_path: Path) -> None:
+    targets = [name for name in KEYS if name.startswith("parity_")]
+    first = rules().model_copy(update={"confusers": rules().alternatives["first"].confusers})
+    given = {"negative_pool": pool, "int_negative_filters": SomeColumns(pool, columns_before_classes(rules()))}
+    local = run(PROJECT, targets, given, pool_parameters(first))
+    made = run_on_spark(spark, PROJECT, targets, given, pool_parameters(first), str(tmp_path))
+    for name in targets:
+        assert local.tables[name].num_rows > 1
+        assert digest(name, made.table(name)) == digest(name, local.tables[name]), name
+
+
+def test_the_legacy_tasks_are_the_same(spark: Any, sky: dict[str, pa.Table], tmp_path: Path) -> None:
+    survey = load_campaign("dr10")
+    rows = sky["sweep_sources"].to_pandas().drop_duplicates("galaxy_id")
+    rng = np.random.default_rng(3)
+    rows["mag_z"], rows["z_minus_w1"] = rng.uniform(18.5, 21.0, len(rows)), rng.uniform(0.9, 2.2, len(rows))
+    rows["r_minus_z"] = rng.uniform(0.45, 1.2, len(rows))
+    rows["brickname"] = [f"{int(4 * ra)}p" if ra == ra else "none" for ra in rows["ra"]]
+    flagged = flag_sources(pa.Table.from_pandas(rows, preserve_index=False), survey.host_selection)
+    regions, dense = rank_regions(flagged["lrg_cells"].to_pandas(), survey.host_selection)
+    design = survey.sampling.legacy["legacy"].model_copy(update={"rows_per_set_and_split": 100})
+    given: dict[str, SourceData] = {
+        "lrg_sources": flagged["lrg_sources"],
+        "lrg_regions": pa.Table.from_pandas(regions, preserve_index=False),
+        "lrg_region_cells": dense[["variant", "healpix_128", "region_id"]],
+        "positives": sky["positives"],
+        "legacy_bins": bins_table(design, flagged["lrg_sources"]),
+        "legacy_configurations": configurations_table(design),
+        "legacy_replicates": pd.DataFrame({"replicate": [0, 1]}),
+    }
+    targets, parameters = ["legacy_sample", "legacy_strata"], legacy_parameters("legacy", design)
+    local = run(PROJECT, targets, given, parameters)
+    made = run_on_spark(spark, PROJECT, targets, given, parameters, str(tmp_path))
+    assert set(local.tables["legacy_sample"]["control_kind"].to_pylist()) == {None, "paired", "unpaired"}
+    for name in targets:
+        assert digest(name, made.table(name)) == digest(name, local.tables[name]), name
+
+
+def test_singular_tests_run_on_spark(spark: Any, tmp_path: Path) -> None:
+    project = load_project(with_tests(tmp_path / "sql", small="-- numbers are small\nselect n from a where n > $limit"))
+    numbers: dict[str, SourceData] = {"numbers": pd.DataFrame({"n": [1, 2, 77]})}
+    run_on_spark(spark, project, ["a"], numbers, {"limit": 100}, str(tmp_path / "good"))
+    with pytest.raises(ModelTestError, match=r"(?s)small\.sql returns rows .*numbers are small.*77"):
+        run_on_spark(spark, project, ["a"], numbers, {"limit": 5}, str(tmp_path / "bad"))
 
 
 def test_tests_beside_models_run_on_spark(spark: Any, sky: dict[str, pa.Table], tmp_path: Path) -> None:

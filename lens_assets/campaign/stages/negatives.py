@@ -153,6 +153,14 @@ class ConfuserSettings(Settings):
     bright_star: BrightStarSettings = setting("bright_star_artefact, an extension")
 
 
+class AlternativeSettings(Settings):
+    """Other confuser thresholds, whose classes the parity report shows beside those of the campaign."""
+
+    purpose: str = setting("what the thresholds are", min_length=1)
+    confuser_classes: bool = setting("use the confuser classes beyond the published four")
+    confusers: ConfuserSettings = setting("thresholds of the confuser classes")
+
+
 class PoolWarningSettings(Settings):
     """Where the report warns about the composition of N2."""
 
@@ -173,6 +181,7 @@ class NegativesSettings(Settings):
     contaminant_match_radius_arcsec: float = setting("curated list to source", "arcsec", gt=0, le=5)
     nobs_z_bins: tuple[CountBin, ...] = setting("bins of the exposure count in z", "exposures", min_length=1)
     confusers: ConfuserSettings = setting("thresholds of the confuser classes")
+    alternatives: dict[str, AlternativeSettings] = setting("named thresholds to compare with; {} for none")
     warnings: PoolWarningSettings = setting("limits outside which the report warns")
 
     @model_validator(mode="after")
@@ -185,6 +194,13 @@ class NegativesSettings(Settings):
                 f"negatives.exclusion_sensitivity_arcsec holds {wrong}; expected positive radii of at most "
                 f"filters.exclusion_radius_arcsec = {radius}, since separations are measured only that far"
             )
+        measured = self.confusers.merger.model_copy(update={"fracflux_r_min": 0.0})
+        for name, other in self.alternatives.items():
+            if other.confusers.merger.model_copy(update={"fracflux_r_min": 0.0}) != measured:
+                raise ValueError(
+                    f"alternatives.{name}.confusers.merger has other separations or another delta_mag_z_max than "
+                    "confusers.merger; expected the same, since neighbours are counted once: compare those by hand"
+                )
         shared = set(self.extensions.n1b_types) & set(self.filters.types)
         if shared:
             raise ValueError(

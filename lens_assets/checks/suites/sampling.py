@@ -68,7 +68,12 @@ def _confusers(campaign: Campaign) -> list[Expectation]:
         ("expect_column_values_to_be_unique", {"column": "category"}),
         ("expect_column_sum_to_be_between", {"column": "n", "min_value": 1}),
         between("share_of_n2", 0, limits.largest_category_share),
-    ]
+        ("expect_column_sum_to_be_between", {
+            "column": "share_of_candidates", "row_condition": 'recipe == "published"', "condition_parser": "pandas",
+            "min_value": limits.published_rate_min, "max_value": limits.published_rate_max}),
+        between("share_of_n2", limits.edge_on_share_min, limits.edge_on_share_max,
+                row_condition='category == "edge_on_proxy"', condition_parser="pandas"),
+    ]  # fmt: skip
 
 
 def _stratified_sample(campaign: Campaign) -> list[Expectation]:
@@ -76,7 +81,7 @@ def _stratified_sample(campaign: Campaign) -> list[Expectation]:
         ("expect_compound_columns_to_be_unique", {"column_list": ["design", "galaxy_id"]}),
         *not_null("design", "galaxy_id", "label", "tier", "split", "healpix_128", "ra", "dec", "stratum"),
         ("expect_column_distinct_values_to_equal_set", {
-            "column": "design", "value_set": sorted(campaign.sampling.designs)}),
+            "column": "design", "value_set": sorted(campaign.sampling.drawn)}),
         ("expect_column_values_to_be_in_set", {"column": "tier", "value_set": ["A", "B", "N1", "N2"]}),
         ("expect_column_values_to_be_in_set", {"column": "split", "value_set": _SPLITS}),
         between("sample_weight", 0, 1),
@@ -135,7 +140,11 @@ SUITES: dict[str, Suite] = {
         asset="parity_report",
         table="parity_confusers",
         expectations=_confusers,
-        corruptions={"expect_column_sum_to_be_between:n": lambda table: table.assign(n=0)},
+        corruptions={
+            "expect_column_sum_to_be_between:n": lambda table: table.assign(n=0),
+            "expect_column_sum_to_be_between:share_of_candidates": lambda table: table.assign(share_of_candidates=0.0),
+            "expect_column_values_to_be_between:share_of_n2": lambda table: table.assign(share_of_n2=0.99),
+        },
         blocking=False,
         severity="WARN",
     ),

@@ -49,6 +49,22 @@ def _regions(campaign: Campaign) -> list[Expectation]:
     ]
 
 
+def _legacy(campaign: Campaign) -> list[Expectation]:
+    return [
+        *not_null("task_id", "selection_set", "legacy_split", "galaxy_id", "drawn_galaxy_id", "is_control"),
+        unique("task_id"),
+        in_set("design", sorted(campaign.sampling.legacy)),
+        in_set("legacy_split", ["train", "val", "test"]),
+        in_set("control_kind", ["paired", "unpaired"]),
+        between("sampling_weight", 1, None),
+        ("expect_column_values_to_not_be_null", {
+            "column": "configuration_id", "row_condition": "is_control == False", "condition_parser": "pandas"}),
+        ("expect_column_values_to_be_in_set", {
+            "column": "theta_e_arcsec", "value_set": [0.0],
+            "row_condition": "is_control == True", "condition_parser": "pandas"}),
+    ]  # fmt: skip
+
+
 def _faint(frame: pd.DataFrame) -> pd.DataFrame:
     """Flag a source that is far too faint."""
     return frame.assign(mag_z=24.5, lrg_v1_pure_massive=True)
@@ -69,6 +85,16 @@ SUITES = {
         corruptions={
             "expect_column_values_to_be_in_set:variant": in_first_row("variant", "v6"),
             "expect_column_values_to_be_between:n_lrg": in_first_row("n_lrg", 0),
+        },
+    ),
+    "legacy_sample": Suite(
+        asset="legacy_sample",
+        expectations=_legacy,
+        corruptions={
+            "expect_column_values_to_not_be_null:drawn_galaxy_id": in_first_row("drawn_galaxy_id", None),
+            "expect_column_values_to_be_unique:task_id": lambda frame: frame.assign(task_id="one"),
+            "expect_column_values_to_be_in_set:theta_e_arcsec": lambda frame: frame.assign(theta_e_arcsec=1.0),
+            "expect_column_values_to_not_be_null:configuration_id": lambda frame: frame.assign(configuration_id=None),
         },
     ),
 }

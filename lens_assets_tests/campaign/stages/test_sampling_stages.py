@@ -39,6 +39,13 @@ def with_value(settings: Settings, path: str, value: Any) -> dict[str, Any]:
         (NegativesSettings, "negatives", "exclusion_sensitivity_arcsec", (3.0, 12.0), "holds \\[12.0\\]"),
         (NegativesSettings, "negatives", "extensions.n1b_types", ("SER",), "share \\['SER'\\]"),
         (NegativesSettings, "negatives", "confusers.merger.separation_min_arcsec", 6.0, "is not below"),
+        (
+            NegativesSettings,
+            "negatives",
+            "alternatives.first.confusers.merger.separation_max_arcsec",
+            5.0,
+            "alternatives.first.confusers.merger has other separations",
+        ),
         (NegativesSettings, "negatives", "nobs_z_bins", (CountBin(low=1, high=2),), "the last one open"),
         (NegativesSettings, "negatives", "unknown", 1, "Extra inputs"),
         (SamplingSettings, "sampling", "designs", {}, "at least 1 item"),
@@ -54,6 +61,8 @@ def test_refused(model: type[Settings], stage: str, path: str, value: Any, messa
     [
         ({"condition": "psfsize_r"}, "expected edges exactly where a condition is named"),
         ({"condition": "psfsize_r", "condition_edges": (1.4, 1.2)}, "expected rising values"),
+        ({"condition_edges": 4}, "expected edges exactly where a condition is named"),
+        ({"condition": "psfsize_r", "condition_edges": 1}, "greater than or equal to 2"),
         ({"n2_fraction": 1.0}, "less than 1"),
         ({"negatives_per_positive": 0.0}, "greater than 0"),
         ({"nobs_z_bins": (CountBin(low=1, high=3), CountBin(low=3, high=None))}, "without gap or overlap"),
@@ -91,5 +100,28 @@ def test_the_survey_keeps_the_published_numbers() -> None:
     assert (baseline.negatives_per_positive, baseline.n2_fraction) == (100.0, 0.15)
 
 
+def test_the_survey_names_every_design_side_by_side() -> None:
+    designs = DR10.sampling.drawn
+    baseline = designs["baseline"]
+    assert isinstance(baseline, StratifiedDesign)
+    differs = {
+        "with_exp": {"include_exp": True},
+        "without_mask": {"without_maskbits": True},
+        "low_ebv": {"ebv_max": 0.1},
+        "psf_strata": {"condition": "psfsize_r", "condition_edges": (1.2, 1.4, 1.6)},
+        "depth_strata": {"condition": "psfdepth_r_mag", "condition_edges": (24.0, 24.5, 25.0)},
+        "without_candidates": {"positives": "confirmed"},
+    }
+    for name, changes in differs.items():
+        expected = baseline.model_copy(update={**changes, "purpose": designs[name].purpose})
+        assert designs[name] == expected, name
+    assert set(designs) == {"baseline", "fine_nobs", "deployment", *differs}
+    assert set(DR10.sampling.legacy) == {"legacy"}
+
+
 def test_the_demo_applies_the_survey_s_filters_and_classes() -> None:
-    assert DEMO.negatives == DR10.negatives
+    own_limits = DEMO.negatives.model_copy(update={"warnings": DR10.negatives.warnings})
+    assert own_limits == DR10.negatives
+    limits = DR10.negatives.warnings
+    assert (limits.published_rate_min, limits.published_rate_max, limits.largest_category_share) == (0.10, 0.25, 0.5)
+    assert (limits.edge_on_share_min, limits.edge_on_share_max) == (0.02, 0.04)
