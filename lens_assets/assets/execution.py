@@ -179,12 +179,12 @@ def materialise(
 ) -> tuple[Record, bool]:
     """Make one partition and store it; return its sidecar and whether it was computed now.
 
-    What is current for exactly these inputs is kept, unless `recompute`. A gate that does not say GO stores its
-    verdict, removes everything below it from the lake and raises NoGo.
+    What is current for exactly these inputs is kept, unless it is provisional or `recompute`. A gate that does not say
+    GO stores its verdict, removes everything below it from the lake and raises NoGo.
     """
     require_open(lineage, lake, asset)
     provenance = lineage.provenance(lake, asset, key)
-    if not recompute and lake.is_current(asset.name, key, provenance) and not _stored_refusal(lake, asset, key):
+    if not recompute and lake.is_current(asset.name, key, provenance) and not _asks_again(lake, asset, key):
         return lake.require(asset.name, key), False
     scratch = lake.scratch()
     run = AssetRun(
@@ -214,10 +214,12 @@ def materialise(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _stored_refusal(lake: Lake, asset: LensAsset, key: str | None) -> bool:
-    """Say whether the stored product is a verdict other than GO, which has to be raised again, not reused."""
-    names = {entry.name for entry in lake.require(asset.name, key).files}
-    if VERDICT_FILE not in names:
+def _asks_again(lake: Lake, asset: LensAsset, key: str | None) -> bool:
+    """Say whether the stored product is provisional, or a verdict other than GO, which has to be raised again."""
+    record = lake.require(asset.name, key)
+    if record.provisional:
+        return True
+    if VERDICT_FILE not in {entry.name for entry in record.files}:
         return False
     verdict = json.loads(lake.file(asset.name, VERDICT_FILE, key).read_text(encoding="utf-8"))
     return bool(verdict["decision"] != "GO")
@@ -248,6 +250,7 @@ def _store(
         files=files,
         summary={name: _plain(value) for name, value in product.summary.items()},
         run_id=run_id,
+        provisional=product.provisional,
     )
 
 

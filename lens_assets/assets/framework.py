@@ -50,6 +50,7 @@ class Product:
     column_lineage: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
     column_types: Mapping[str, str] = field(default_factory=dict)
     markdown: str = ""
+    provisional: bool = False
 
 
 class NoGo(Exception):
@@ -203,7 +204,7 @@ class AssetRun:
 
     @property
     def staging(self) -> Path:
-        """A folder that outlives an interrupted run of this partition and is removed once the partition is stored."""
+        """A folder that outlives an interrupted run of this partition and is removed once the partition is whole."""
         return self.lake.staging(self.asset.name, self.partition)
 
     def progress(self, items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:

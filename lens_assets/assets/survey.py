@@ -52,7 +52,8 @@ def sweep_sources(run: AssetRun) -> Product:
     Each source is held once, with the derived magnitudes, colours, shapes, depths and HEALPix cells, and with the
     rows of neighbouring partitions within the margin, marked, for spatial joins. Files that cannot be read are set
     aside with the reason; the table `files` accounts for every row that was read, and `bricks` holds the sources of
-    each brick in which the release found objects, since a sweep file that a mirror lacks shows in nothing else.
+    each brick in which the release found objects, since a sweep file that a mirror lacks shows in nothing else. While a
+    file is set aside the partition is made anew when it is asked for, and files that were read are not read again.
     """
     import pyarrow.parquet as pq
 
@@ -97,6 +98,7 @@ def sweep_sources(run: AssetRun) -> Product:
             **{f"without_{name}": count for name, count in without.items()},
         },
         columns=_COLUMNS,
+        provisional=bool((accounts["status"] != "ok").any()),
     )
 
 

@@ -179,7 +179,8 @@ class Lake:
     def staging(self, asset: str, partition: str | None = None) -> Path:
         """Return the local folder for what an interrupted computation of a partition may take up again.
 
-        It outlives the process, and is removed when the partition is written. A lake on S3 has it in the state folder.
+        It outlives the process, and is removed when the partition is written for good. A lake on S3 has it in the
+        state folder.
         """
         base = Path(self._base)
         if self._is_remote:
@@ -206,10 +207,12 @@ class Lake:
         files: Mapping[str, Path | bytes] | None = None,
         summary: Mapping[str, Any] | None = None,
         run_id: str = "",
+        provisional: bool = False,
     ) -> Record:
         """Store a partition and make it visible in one step; files given as paths are moved into the lake.
 
         `table` may be a Parquet file, for tables larger than memory; it must have none of VOLATILE_COLUMNS.
+        What is staged is removed, unless the partition is `provisional` (see `Record`).
         A full disk or a failed write raises LakeError and leaves what was visible before.
         """
         generation = provenance.digest[:16]
@@ -233,12 +236,14 @@ class Lake:
                 summary=dict(summary or {}),
                 written_at=datetime.now(UTC).isoformat(timespec="seconds"),
                 run_id=run_id,
+                provisional=provisional,
             )
             self._put(self._path(asset, partition, RECORD_FILE), record.model_dump_json(indent=1).encode())
         except OSError as error:
             raise LakeError(_write_failure(_label(asset, partition), self.root, error)) from error
         self._remove_other_generations(asset, partition, generation)
-        shutil.rmtree(self.staging(asset, partition), ignore_errors=True)
+        if not provisional:
+            shutil.rmtree(self.staging(asset, partition), ignore_errors=True)
         return record
 
     def retire(self, asset: str) -> None:

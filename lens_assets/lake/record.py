@@ -45,6 +45,7 @@ class Record(BaseModel):
 
     `digest` covers the table without its volatile columns and every file but the figures; it holds no
     clock time, run id, commit or path. `written_at` and `run_id` are for people and are in no digest.
+    What is `provisional` lacks something outside the lake that was set aside; it is made anew whenever it is asked for.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -60,6 +61,7 @@ class Record(BaseModel):
     summary: dict[str, Any]
     written_at: str
     run_id: str
+    provisional: bool = False
 
 
 def combined_digest(digests: dict[str, str]) -> str:

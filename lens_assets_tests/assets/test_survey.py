@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
+
 import numpy as np
 import pytest
 
+from lens_assets.assets.execution import Lineage, materialise
 from lens_assets.assets.survey import sweep_sources
 from lens_assets.campaign.campaign import load_campaign
 from lens_assets.checks.great_expectations import validate
 from lens_assets.checks.suites.survey import SUITES
+from lens_assets.lake.lake import Lake
+from lens_assets.resources.tracking import Tracking
 from lens_assets.sky import healpix
 from lens_assets.survey.files import SurveyRootError
 from lens_assets.survey.sources import SOURCE_SCHEMA
@@ -94,3 +100,33 @@ def test_sources_without_a_magnitude_are_counted_in_each_band(campaign):
     counted = run_asset(sweep_sources, campaign, partition=PARTITION, lake=survey_lake(campaign, rows)).summary
     found = {band: counted[f"without_mag_{band}"] for band in ("g", "r", "z", "w1")}
     assert found == {"g": 3, "r": 0, "z": 0, "w1": 5}
+
+
+def test_a_mended_file_is_taken_up_by_the_next_run_and_the_others_are_not_read_again(campaign, tmp_path):
+    built = survey_lake(campaign)
+    root = tmp_path / "release"
+    shutil.copytree(built.folder("simulated_survey"), root)
+    settings = campaign.survey.model_copy(update={"source": "folder", "root": str(root)})
+    folder_campaign = dataclasses.replace(campaign, stages={**campaign.stages, "survey": settings})
+    lineage = Lineage(folder_campaign, {"sweep_sources": sweep_sources})
+    lake = Lake(tmp_path / "lake", campaign.name)
+    staging = lake.staging("sweep_sources", PARTITION)
+
+    def run():
+        return materialise(lineage, lake, sweep_sources, PARTITION, tracking=Tracking.disabled())
+
+    path = root / "south/sweep/10.1" / EAST
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-4000])
+    record, computed = run()
+    assert (computed, record.provisional, record.summary["files_quarantined"]) == (True, True, 1)
+    (kept,) = staging.iterdir()
+    changed = kept.stat().st_mtime_ns
+    assert run()[1]  # made anew while a file is set aside
+    path.write_bytes(whole)
+    assert (kept.exists(), kept.stat().st_mtime_ns) == (True, changed)
+    record, computed = run()
+    assert (computed, record.provisional, record.summary["files_quarantined"]) == (True, False, 0)
+    assert not staging.exists()
+    assert run()[1] is False
+    assert record.rows == len(run_asset(sweep_sources, campaign, partition=PARTITION, lake=built).table)

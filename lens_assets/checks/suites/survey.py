@@ -71,7 +71,7 @@ def _name_files(files: pd.DataFrame) -> list[str]:
     lines = []
     for row in files.itertuples():
         if row.status != "ok":
-            lines.append(f"{row.sweep_file}: {row.status}, {row.reason}: {row.detail}")
+            lines.append(f"{row.sweep_file}: {row.status}, {row.reason}: {row.detail}; mend or remove it and run again")
         elif row.malformed:
             lines.append(f"{row.sweep_file}: {row.malformed} malformed rows left out; {row.detail}")
         elif row.unaccounted:
