@@ -20,6 +20,9 @@ from lens_assets.survey.schemas import NEEDED_COLUMNS, ROW_FILTER_COLUMN, SWEEP_
 _TRUE = ord("T")
 """How FITS writes a logical value that holds."""
 
+_BLOCK_ROWS = 4096
+"""Rows taken apart at a time: they fit the processor's cache, which each column goes through once."""
+
 RowReader = Callable[[int, int], dict[str, NDArray]]
 """From a range of rows to their columns by upper-case name."""
 
@@ -107,11 +110,19 @@ def _plain_reader(table: fitsio.hdu.TableHDU, wanted: dict[str, str]) -> RowRead
     path, offset, stored = table.get_filename(), table.get_offsets()["data_start"], layout.newbyteorder(">")
 
     def read(start: int, stop: int) -> dict[str, NDArray]:
-        rows = np.fromfile(path, stored, stop - start, offset=offset + start * stored.itemsize)
-        columns = {name: rows[held] for name, held in wanted.items()}
-        if ROW_FILTER_COLUMN in columns:
-            columns[ROW_FILTER_COLUMN] = columns[ROW_FILTER_COLUMN].view(np.uint8) == _TRUE
-        return columns
+        columns = {name: np.empty(stop - start, _native_type(name)) for name in wanted}
+        done = 0
+        with open(path, "rb") as stream:
+            stream.seek(offset + start * stored.itemsize)
+            while done < stop - start:
+                rows = np.fromfile(stream, stored, min(_BLOCK_ROWS, stop - start - done))
+                if not len(rows):
+                    break
+                for name, held in wanted.items():
+                    here = rows[held].view(np.uint8) == _TRUE if name == ROW_FILTER_COLUMN else rows[held]
+                    columns[name][done : done + len(rows)] = here
+                done += len(rows)
+        return {name: values[:done] for name, values in columns.items()}
 
     return read
 
@@ -133,10 +144,10 @@ def _chunk(path: Path, read: RowReader, start: int, stop: int) -> SweepChunk:
     held = len(columns["RA"])
     if held != stop - start:
         raise UnreadableFileError(path, "truncated", f"ends after row {start + held}; its headers promise more")
-    native = {name.lower(): _native(name, values) for name, values in columns.items() if name in SWEEP_DTYPES}
-    primary = np.asarray(columns.get(ROW_FILTER_COLUMN, np.ones(held)), dtype=bool)
+    native = {name.lower(): np.ascontiguousarray(values, _native_type(name)) for name, values in columns.items()}
+    primary = native.pop(ROW_FILTER_COLUMN.lower(), np.ones(held, dtype=bool))
     return SweepChunk(np.arange(start, stop, dtype=np.int64), native, primary)
 
 
-def _native(name: str, values: NDArray) -> NDArray:
-    return np.ascontiguousarray(values, dtype=np.dtype(SWEEP_DTYPES[name]).newbyteorder("="))
+def _native_type(name: str) -> np.dtype:
+    return np.dtype(bool if name == ROW_FILTER_COLUMN else SWEEP_DTYPES[name]).newbyteorder("=")
