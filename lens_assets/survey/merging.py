@@ -20,7 +20,7 @@ from lens_assets.survey.sources import PREFERENCE, REPETITIVE_COLUMNS, SOURCE_SC
 CONTENT_COLUMNS = tuple(name.lower() for name in NEEDED_COLUMNS)
 """What a file says of a source: rows of one galaxy_id must agree in all of it, and so in everything derived from it."""
 
-MEMORY_LIMIT = "768MB"
+MEMORY_LIMIT = "512MB"
 """Of DuckDB, beyond which it goes to disk; the rows being written come on top."""
 
 BATCH_ROWS = 32_768
