@@ -95,6 +95,7 @@ def local_copy(file: RemoteFile, scratch: Path, cache: Cache | None = None) -> I
     Without a cache the copy is removed afterwards.
     """
     key = hashlib.sha256(f"{file.url} {file.size} {file.tag}".encode()).hexdigest()[:24]
+    scratch.mkdir(parents=True, exist_ok=True)
     copy = scratch / f"{key}-{file.url.rsplit('/', 1)[-1]}"
     try:
         if cache is None or not _link(cache.folder / copy.name, copy):
