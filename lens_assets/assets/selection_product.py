@@ -43,7 +43,7 @@ _SCORES = ["injection_id", "host_score", "injected_score"]
         "release_gate",
     ),
     settings=("selection_function", "injection", "evaluation", "report"),
-    code_version="selection-function-2",
+    code_version="selection-function-3",
     behind="release_gate",
 )
 def selection_function_product(run: AssetRun) -> Product:
@@ -65,7 +65,7 @@ def selection_function_product(run: AssetRun) -> Product:
     documents = product.Documents(
         title=title,
         reference_threshold=audit,
-        verdicts={gate: f"{verdict.decision}. {verdict.statement}" for gate, verdict in gates.items()},
+        verdicts={gate: _said(verdict) for gate, verdict in gates.items()},
         digests=dict(sorted(run.upstream.items())) | {"grid": settings.grid.digest},
         identity=_identity(run, primary),
         facts=facts,
@@ -216,6 +216,12 @@ def _read_verdict(run: AssetRun, gate: str) -> Verdict:
     from lens_assets.realism.verdict import FILE_NAME, Verdict
 
     return Verdict.from_json(run.file(gate, FILE_NAME).read_bytes())
+
+
+def _said(verdict: Verdict) -> str:
+    """Return the verdict in words, its decision first and once."""
+    said = verdict.statement.startswith(verdict.decision)
+    return verdict.statement if said else f"{verdict.decision}. {verdict.statement}"
 
 
 def _closure_words(run: AssetRun, audit: str) -> str:

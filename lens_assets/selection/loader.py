@@ -389,6 +389,7 @@ def _interpolate(
             weight = weight * (place.fraction if upper else 1.0 - place.fraction)
             index.append(np.minimum(place.lower + upper, length - 1))
         for name, cube in cubes.items():
-            answer[name] += weight * cube[tuple(index)]
+            # A cell without a number, which a model leaves empty, must not reach points that give it no weight.
+            answer[name] += np.where(weight == 0.0, 0.0, weight * cube[tuple(index)])
         good &= supported[tuple(index)] | (weight == 0.0)
     return answer, good

@@ -1,7 +1,9 @@
 """The release gate and the release: what opens it, what closes it, and what a colleague then holds."""
 
+import dataclasses
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -11,6 +13,7 @@ from lens_assets.assets.selection_completeness import completeness_table
 from lens_assets.assets.selection_product import selection_function_product
 from lens_assets.campaign.campaign import Campaign, load_campaign
 from lens_assets.lake.lake import Lake
+from lens_assets.selection.loader import SelectionFunction
 from lens_assets_tests.assets.selection_inputs import THRESHOLDS, ArcDetector, fill_injections, small, verdict_bytes
 from lens_assets_tests.support import run_asset, store
 
@@ -119,7 +122,7 @@ def test_the_product_is_a_release_that_loads_and_states_its_verdicts(judged, cam
         path.parent.mkdir(exist_ok=True, parents=True)
         path.write_bytes(content)
     sf = load(tmp_path / "release")
-    assert "release_gate: GO. GO." in capsys.readouterr().out
+    assert "release_gate: GO." in capsys.readouterr().out
     assert sf.detectors == ["baseline", "ensemble"]
     cell = sf.grid.loc[sf.grid["supported"] & (sf.grid["threshold"] == "fpr_0.05")].iloc[0]
     answer = sf.completeness(**{axis: cell[axis] for axis in ("theta_e_arcsec", "psf_fwhm_arcsec", "depth_mag")})
@@ -129,3 +132,23 @@ def test_the_product_is_a_release_that_loads_and_states_its_verdicts(judged, cam
     assert "theta e goes to 0: 0.025 [0.010, 0.055] from 200 injections" in product.markdown
     assert THRESHOLDS["name"].tolist() == sf.thresholds
     assert ArcDetector.name == "arc"
+
+
+def test_a_model_is_released_beside_the_counts_and_answers_only_by_name(campaign, lake, truth):
+    settings = campaign.selection_function.model_copy(update={"models": ("monotone",)})
+    asked = dataclasses.replace(campaign, stages={**campaign.stages, "selection_function": settings})
+    product = run_asset(completeness_table, asked, partition="baseline", lake=lake)
+    model = product.tables["models"]
+    assert set(model["model"]) == {"monotone"}
+    assert set(model["detector"]) == {"baseline"}
+    counts = product.table.assign(supported=product.table["n"] > 0)
+    sf = SelectionFunction(counts, models=model.assign(supported=model["n"] > 0))
+    query = {"psf_fwhm_arcsec": 1.4, "depth_mag": 24.5, "threshold": "fpr_0.05", "detector": "baseline"}
+    theta = np.linspace(0.5, 2.75, 10)
+    counted = sf.completeness(theta_e_arcsec=theta, **query).value
+    modelled = sf.completeness(theta_e_arcsec=theta, cells="monotone", **query).value
+    assert (np.diff(modelled) >= -1e-9).all()
+    assert not (np.diff(counted) >= -1e-9).all()
+    assert {name: frame for name, frame in product.tables.items() if name != "models"}.keys() == {
+        "marginals", "floor", "merged",
+    }  # fmt: skip
