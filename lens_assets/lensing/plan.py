@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lens_assets.campaign.stages.injection import HostSettings, InjectionSettings
+from lens_assets.lensing.designs import DESIGNS
 from lens_assets.lensing.injection import PSF_COLUMNS, SIGMA_COLUMNS
 from lens_assets.lensing.priors import draw_prior
 from lens_assets.sky.randomness import uniform
@@ -128,7 +129,8 @@ def draw_parameters(
     """Return `n` injections over the hosts' population, ready to render: host columns, parameters, log_pdf, status.
 
     Hosts are used in proportion to `host_weight`, at most `maximum_uses` times (none given: as often as `n` asks). Ids
-    are `<purpose>-<galaxy_id>-<use>`: the same host and use keeps its draw whatever the other hosts are.
+    are `<purpose>-<galaxy_id>-<use>`: the same host and use keeps its draw whatever the other hosts are. A pilot under
+    a legacy design takes from it what the design fixes, Einstein radius included.
     """
     cap = maximum_uses if maximum_uses is not None else max(1, n)
     rows = _use(hosts, n, cap, seed, purpose)
@@ -208,6 +210,7 @@ def _with_parameters(
 ) -> pd.DataFrame:
     low, high = theta_e_range_arcsec
     prepared = rows.assign(theta_e_low_arcsec=float(low), theta_e_high_arcsec=float(high))
-    drawn = draw_prior(prepared, settings, seed, magnitude_shift)
+    design = DESIGNS[settings.pilot_design] if purpose == PILOT and settings.pilot_design != "prior" else None
+    drawn = draw_prior(prepared, settings, seed, magnitude_shift, design)
     rows.insert(1, "purpose", pd.Series([purpose] * len(rows), index=rows.index, dtype="str"))
     return pd.concat([rows, drawn], axis=1)

@@ -4,6 +4,8 @@ A draw is a function of the seed and the injection's id alone. `log_pdf` is the 
 densities of all drawn continuous parameters, in the units of their columns (positions per arcsec^2, half-light radius
 per arcsec), and of the probability of the clump count; it is what a reweighting to another population divides by.
 A range of no width is a constant and contributes nothing. Quantities conditioned on the host are densities given it.
+Under a legacy design the probability of the configuration stands in for the densities of what it fixes, and a shear
+that is not zero adds that of its direction, per radian.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from lens_assets.campaign.stages.injection import (
     SourcePositionSettings,
     SourcePriorSettings,
 )
+from lens_assets.lensing.designs import Design
 from lens_assets.lensing.images import multiply_imaged_radius_arcsec
 from lens_assets.lensing.mass import mass_constants
 from lens_assets.lensing.status import InjectionStatus
@@ -94,20 +97,25 @@ def draw_prior(
     settings: InjectionSettings,
     seed: int,
     magnitude_shift_mag: float,
+    design: Design | None = None,
 ) -> pd.DataFrame:
     """Return one row of drawn parameters for each row of `hosts`, with `log_pdf` and `status`, same index.
 
     `hosts` has injection_id, theta_e_low_arcsec and theta_e_high_arcsec (the bin the Einstein radius is drawn in), and
     shape_e1, shape_e2 of the host galaxy. `magnitude_shift_mag` is the calibrated campaign-wide shift of source
-    magnitudes.
+    magnitudes. With a `design` the hosts also have mag_r, from which the source's magnitude follows.
     """
     u = _Uniforms(seed, hosts["injection_id"].astype(str).tolist())
     drawn: dict[str, FloatArray] = {}
     low = hosts["theta_e_low_arcsec"].to_numpy(np.float64)
     high = hosts["theta_e_high_arcsec"].to_numpy(np.float64)
-    drawn["theta_e_arcsec"], log_pdf = _uniform_between(u("theta_e"), low, high)
-    log_pdf = log_pdf + _draw_lens(drawn, hosts, settings.lens, u)
-    log_pdf = log_pdf + _draw_source(drawn, settings.source, u, magnitude_shift_mag)
+    theta_e = _uniform_between(u("theta_e"), low, high)
+    parts = {"theta_e_arcsec": theta_e} | _draw_lens(hosts, settings.lens, u)
+    parts |= _draw_source(settings.source, u, magnitude_shift_mag)
+    if design is not None:
+        parts |= _draw_design(design, hosts, u)
+    drawn |= {column: values for column, (values, _) in parts.items()}
+    log_pdf = np.sum([np.broadcast_to(density, len(hosts)) for _, density in parts.values()], axis=0)
     log_pdf = log_pdf + _draw_position(drawn, settings.source.position, u)
     log_pdf = log_pdf + _draw_clumps(drawn, settings.source.clumps, u)
     frame = pd.DataFrame(drawn, index=hosts.index)
@@ -119,19 +127,20 @@ def draw_prior(
     return frame
 
 
-def _draw_lens(drawn: dict[str, FloatArray], hosts: pd.DataFrame, prior: LensPriorSettings, u: _Uniforms) -> FloatArray:
+def _draw_lens(hosts: pd.DataFrame, prior: LensPriorSettings, u: _Uniforms) -> dict[str, Drawn]:
     e1, e2 = hosts["shape_e1"].to_numpy(np.float64), hosts["shape_e2"].to_numpy(np.float64)
     ratio = np.nan_to_num(host_axis_ratio(e1, e2), nan=1.0)
+    parts: dict[str, Drawn] = {}
     if prior.axis_ratio_mode == "uniform":
-        drawn["lens_axis_ratio"], log_pdf = _uniform_in(u("axis_ratio"), prior.axis_ratio)
+        parts["lens_axis_ratio"] = _uniform_in(u("axis_ratio"), prior.axis_ratio)
     else:
         centre = np.clip(ratio, prior.axis_ratio.minimum, prior.axis_ratio.maximum)
         scale = prior.axis_ratio_host_sigma
         law = truncnorm(
             (prior.axis_ratio.minimum - centre) / scale, (prior.axis_ratio.maximum - centre) / scale, centre, scale
         )
-        drawn["lens_axis_ratio"] = law.ppf(u("axis_ratio"))
-        log_pdf = law.logpdf(drawn["lens_axis_ratio"])
+        drawn_ratio = law.ppf(u("axis_ratio"))
+        parts["lens_axis_ratio"] = drawn_ratio, law.logpdf(drawn_ratio)
     # Positions along the half turn, uniform or wrapped about the host; a round host has no angle to follow.
     turn, angle_density = _uniform_between(u("angle"), 0.0, 180.0)
     if prior.angle_mode == "host":
@@ -139,36 +148,45 @@ def _draw_lens(drawn: dict[str, FloatArray], hosts: pd.DataFrame, prior: LensPri
         follows = ratio < 1.0
         turn = np.where(follows, np.mod(host_angle_deg(e1, e2) + offset, 180.0), turn)
         angle_density = np.where(follows, offset_density, angle_density)
-    drawn["lens_angle_deg"] = turn
-    drawn["lens_density_slope"], slope_density = _uniform_in(u("density_slope"), prior.density_slope)
-    log_pdf = log_pdf + angle_density + slope_density
+    parts["lens_angle_deg"] = turn, angle_density
+    parts["lens_density_slope"] = _uniform_in(u("density_slope"), prior.density_slope)
     for column, sigma in (
         ("shear_g1", prior.shear_sigma),
         ("shear_g2", prior.shear_sigma),
         ("lens_x_arcsec", prior.centre_sigma_arcsec),
         ("lens_y_arcsec", prior.centre_sigma_arcsec),
     ):
-        drawn[column], density = _normal(u(column), NormalSettings(mean=0.0, sigma=sigma))
-        log_pdf = log_pdf + density
-    return np.asarray(log_pdf)
+        parts[column] = _normal(u(column), NormalSettings(mean=0.0, sigma=sigma))
+    return parts
 
 
-def _draw_source(
-    drawn: dict[str, FloatArray], prior: SourcePriorSettings, u: _Uniforms, magnitude_shift_mag: float
-) -> FloatArray:
-    magnitude, log_pdf = _uniform_in(u("source_mag_r"), prior.mag_r)
-    drawn["source_mag_r"] = magnitude + magnitude_shift_mag
-    for column, (values, density) in {
+def _draw_source(prior: SourcePriorSettings, u: _Uniforms, magnitude_shift_mag: float) -> dict[str, Drawn]:
+    magnitude, density = _uniform_in(u("source_mag_r"), prior.mag_r)
+    return {
+        "source_mag_r": (magnitude + magnitude_shift_mag, density),
         "source_g_minus_r": _normal(u("source_g_minus_r"), prior.g_minus_r),
         "source_r_minus_z": _normal(u("source_r_minus_z"), prior.r_minus_z),
         "source_half_light_radius_arcsec": _log_uniform_in(u("source_radius"), prior.half_light_radius_arcsec),
         "source_sersic_index": _uniform_in(u("source_sersic_index"), prior.sersic_index),
         "source_axis_ratio": _uniform_in(u("source_axis_ratio"), prior.axis_ratio),
         "source_angle_deg": _uniform_between(u("source_angle"), 0.0, 180.0),
-    }.items():
-        drawn[column] = values
-        log_pdf = log_pdf + density
-    return log_pdf
+    }
+
+
+def _draw_design(design: Design, hosts: pd.DataFrame, u: _Uniforms) -> dict[str, Drawn]:
+    """Return what the design fixes, with the configuration's probability on the Einstein radius."""
+    picked, log_probability = design.pick(u("design_configuration"))
+    certain = np.zeros(len(hosts))
+    direction = 2.0 * np.pi * u("design_shear_direction")
+    direction_density = np.where(picked.shear > 0, -np.log(2.0 * np.pi), 0.0)
+    return {
+        "theta_e_arcsec": (picked.theta_e_arcsec, certain + log_probability),
+        "lens_axis_ratio": (picked.axis_ratio, certain),
+        "shear_g1": (picked.shear * np.cos(direction), direction_density),
+        "shear_g2": (picked.shear * np.sin(direction), certain),
+        "source_mag_r": (hosts["mag_r"].to_numpy(np.float64) + picked.magnitude_difference, certain),
+        "source_half_light_radius_arcsec": (picked.half_light_radius_arcsec, certain),
+    }
 
 
 def _draw_position(drawn: dict[str, FloatArray], prior: SourcePositionSettings, u: _Uniforms) -> FloatArray:

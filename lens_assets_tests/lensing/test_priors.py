@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from scipy.stats import kstest, norm
 
-from lens_assets.campaign.stages.injection import RangeSettings
+from lens_assets.campaign.stages.injection import InjectionSettings, RangeSettings
+from lens_assets.lensing.designs import DESIGNS
 from lens_assets.lensing.images import find_images
 from lens_assets.lensing.plan import draw_parameters
 from lens_assets.lensing.priors import PARAMETER_COLUMNS, draw_prior
@@ -209,3 +210,40 @@ def test_draws_over_hosts_are_ready_to_render(demo, hosts):
     assert len(plan) == 300
     assert plan["injection_id"].is_unique
     assert np.isfinite(plan[list(PARAMETER_COLUMNS)].to_numpy()).all()
+
+
+def test_the_small_grid_is_its_48_configurations_alike_and_magnitudes_follow_the_hosts(demo, hosts):
+    pinned = changed(demo, "brightness", calibration="pinned").model_copy(update={"pilot_design": "grid_small"})
+    plan = draw_parameters(hosts, 4800, pinned, 3, -0.7, RANGE)
+    difference = (plan["source_mag_r"] - plan["mag_r"]).round(6)
+    shear = np.hypot(plan["shear_g1"], plan["shear_g2"]).round(6)
+    ellipticity = ((1 - plan["lens_axis_ratio"]) / (1 + plan["lens_axis_ratio"])).round(6)
+    sizes = plan.groupby(
+        [plan["theta_e_arcsec"], difference, plan["source_half_light_radius_arcsec"], ellipticity, shear]
+    ).size()
+    assert len(sizes) == len(DESIGNS["grid_small"].combinations()) == 48
+    assert sizes.sum() == 4800
+    assert ((sizes - 100) ** 2 / 100).sum() < 90
+    assert sorted(difference.unique()) == [1.0, 2.0]
+    assert sorted(shear.unique()) == [0.0, 0.03]
+
+
+def test_the_density_of_a_design_is_the_chance_of_its_configuration_and_what_it_leaves_free(demo):
+    pinned = changed(changed(demo, "source.clumps", probability=0.0), "lens", axis_ratio_mode="uniform")
+    plain = draw_prior(rows().assign(mag_r=19.0), pinned, 7, 0.0)
+    grid = draw_prior(rows().assign(mag_r=19.0), pinned, 7, 0.0, DESIGNS["grid_small"])
+    lens, source = demo.lens, demo.source
+    fixed = -np.log(RANGE[1] - RANGE[0]) - np.log(source.mag_r.maximum - source.mag_r.minimum)
+    fixed -= np.log(lens.axis_ratio.maximum - lens.axis_ratio.minimum)
+    fixed = fixed + norm.logpdf(plain[["shear_g1", "shear_g2"]], 0.0, lens.shear_sigma).sum(axis=1)
+    size = source.half_light_radius_arcsec
+    fixed -= np.log(plain["source_half_light_radius_arcsec"] * np.log(size.maximum / size.minimum))
+    fixed += 2.0 * np.log(grid["theta_e_arcsec"] / plain["theta_e_arcsec"])
+    sheared = np.hypot(grid["shear_g1"], grid["shear_g2"]) > 0
+    chance = -np.log(48.0) - np.where(sheared, np.log(2.0 * np.pi), 0.0)
+    assert np.allclose(grid["log_pdf"] - chance, plain["log_pdf"] - fixed)
+
+
+def test_a_design_cannot_be_calibrated(demo):
+    with pytest.raises(ValueError, match="pilot_design"):
+        InjectionSettings.model_validate(demo.model_dump() | {"pilot_design": "grid_wide"})

@@ -218,4 +218,9 @@ class InjectionSettings(Settings):
             raise ValueError("lens.axis_ratio: expected a range within [0.2, 1]")
         if self.lens.density_slope.minimum < 1.3 or self.lens.density_slope.maximum > 2.7:
             raise ValueError("lens.density_slope: expected a range within [1.3, 2.7]")
+        if self.pilot_design != "prior" and self.brightness.calibration == "fitted":
+            raise ValueError(
+                f"pilot_design: {self.pilot_design} takes source magnitudes from the hosts, so no shift can be fitted "
+                "to it; set brightness.calibration to pinned"
+            )
         return self
