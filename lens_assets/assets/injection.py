@@ -67,7 +67,7 @@ TRUTH_COLUMNS = PLAN_COLUMNS | {
     kinds={"parquet"},
     inputs=("training_manifest", "cutouts", "brightness_calibration"),
     settings=("injection", "selection_function"),
-    code_version="injection-plan-2",
+    code_version="injection-plan-3",
 )
 def injection_plan(run: AssetRun) -> Product:
     """Hosts, cells and drawn parameters of every injection, before any pixel.
@@ -129,7 +129,7 @@ def injection_plan(run: AssetRun) -> Product:
     kinds={"pytorch", "arrow"},
     inputs=("injection_plan", "cutouts"),
     settings=("injection",),
-    code_version="injection-render-2",
+    code_version="injection-render-3",
     pool="images",
 )
 def injection_pilot(run: AssetRun) -> Product:
@@ -148,7 +148,7 @@ def injection_pilot(run: AssetRun) -> Product:
     inputs=("injection_plan", "cutouts"),
     settings=("injection",),
     partitions="condition",
-    code_version="injection-render-2",
+    code_version="injection-render-3",
     pool="images",
     behind="realism_gate",
 )

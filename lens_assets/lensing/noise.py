@@ -12,6 +12,8 @@ would be rougher than that of any real source.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import convolve1d
@@ -56,11 +58,33 @@ def correlated(noise: NDArray[np.floating], pixel_correlation: float) -> NDArray
     (4 + 6 rho) a^2 - (2 + 4 rho) a + rho = 0 gives a.
     What was exactly zero stays so.
     """
+    smooth = _smoothed(noise, pixel_correlation)
+    return np.where(noise != 0.0, smooth, 0.0)
+
+
+def _smoothed(noise: NDArray[np.floating], pixel_correlation: float) -> NDArray[np.float64]:
     rho = pixel_correlation
     a = ((1.0 + 2.0 * rho) - np.sqrt((1.0 + 2.0 * rho) ** 2 - (4.0 + 6.0 * rho) * rho)) / (4.0 + 6.0 * rho)
     kernel = np.array([a, 1.0 - 2.0 * a, a])
-    smooth = convolve1d(convolve1d(noise, kernel, axis=-1, mode="constant"), kernel, axis=-2, mode="constant")
-    return np.where(noise != 0.0, smooth, 0.0)
+    return np.asarray(convolve1d(convolve1d(noise, kernel, axis=-1, mode="constant"), kernel, axis=-2, mode="constant"))
+
+
+def sky_only_stamps(
+    injection_ids: Sequence[str], sky_sigma: NDArray[np.floating], size_px: int, pixel_correlation: float, seed: int
+) -> NDArray[np.float32]:
+    """Return stamps of nothing but a coadd's sky, (N, 3, size, size) nanomaggies, to render arcs onto no host at all.
+
+    `sky_sigma` (N, 3) is the noise that the inverse variance promises: sums over many pixels have it exactly, single
+    pixels less, and neighbours share `pixel_correlation`. Each id and band has its own stream.
+    """
+    stamps = np.empty((len(injection_ids), len(BANDS), size_px, size_px), dtype=np.float32)
+    for row, identifier in enumerate(injection_ids):
+        for plane, band in enumerate(BANDS):
+            stream = generator(seed, str(identifier), f"sky_only_{band}")
+            # A frame of one pixel, cut off again, so that the edge is like the middle.
+            white = stream.normal(0.0, sky_sigma[row, plane], (size_px + 2, size_px + 2))
+            stamps[row, plane] = _smoothed(white, pixel_correlation)[1:-1, 1:-1]
+    return stamps
 
 
 def second_sky(

@@ -7,10 +7,11 @@ would matter. All cells of all stamps of one level are evaluated together.
 
 Error of one cell of side h, brightness I, log-slope s = -dlnI/dlnr at elliptical radius r: a ray offset by half a
 diagonal moves at most d = h/sqrt(2) * L / b in r, where L bounds the lens map and b is the source's smallest
-half-width; so lnI varies by v = s d / r over the cell and the midpoint rule misses I h^2 v^2 / 6 (h^2/24 Laplacian I
-with |grad lnI|^2 = 2 v^2 / h^2, both directions). Where the cell may contain the source's centre, I and v are bounded
-by their values near the inner edge. A 2 x 2 Gauss-Legendre rule, exact to third order, replaces a split where v is
-moderate and its own error term 0.004 I h^2 v^4 is small enough.
+half-width; so lnI varies by v = s d / r over the cell. Of an exponential the midpoint rule misses
+I h^2 (sinh(v)/v - 1), which is v^2/6 for small v. A cell that may contain the source's centre is split until it
+resolves the source, d below RESOLVED_REACH half-light radii: a bright centre can hide between dark samples. From then
+on I and v are bounded by their values near the inner edge. A 2 x 2 Gauss-Legendre rule, exact to third order, replaces
+a split where v is moderate and its own error term 0.004 I h^2 v^4 is small enough.
 
 Speed. Reading constants and coordinates by index costs more than the arithmetic, so the four children of a cell and
 the four points of a Gauss rule share one gather: their arrays have shape (4, cells), the constants (cells,).
@@ -35,6 +36,8 @@ GAUSS_OFFSET = 0.5 / math.sqrt(3.0)
 GAUSS_LARGEST_LOG_RANGE = 1.2
 GAUSS_ERROR_FACTOR = 0.004
 MIDPOINT_ERROR_FACTOR = 1.0 / 6.0
+LARGEST_LOG_RANGE = 60.0
+RESOLVED_REACH = 1.5
 CACHED_PROFILES = 6
 """Profiles whose pixels are evaluated at a time, so that a core's cache holds the intermediate values."""
 
@@ -170,7 +173,10 @@ class _Midpoint:
         return _Midpoint(*(getattr(self, column.name).view(-1).index_select(0, index) for column in fields(self)))
 
     def error(self) -> torch.Tensor:
-        return (self.log_range * self.log_range).mul_(self.flux).mul_(MIDPOINT_ERROR_FACTOR)
+        # sinh written out: torch's own differs in the last bit between a tensor's body and its end.
+        growth = torch.clamp(self.log_range, min=0.01, max=LARGEST_LOG_RANGE)
+        rise = torch.exp(growth)
+        return (rise - 1.0 / rise).div_(2.0 * growth).sub_(1.0).mul_(self.flux)
 
     def near_cusp(self) -> torch.Tensor:
         return self.radius <= 2.0 * self.reach
@@ -304,9 +310,10 @@ def _judge(midpoint: _Midpoint, constants: _Constants, level: _Level) -> tuple[t
         _bound_cusps(at_cusp, midpoint, error, level.side * level.side, constants.light)
     gauss_error = (log_range * log_range).square_().mul_(flux).mul_(GAUSS_ERROR_FACTOR)
     done, gauss = error < level.allowed, (log_range < GAUSS_LARGEST_LOG_RANGE) & (gauss_error < level.allowed)
+    settled = ~(midpoint.near_cusp() & (midpoint.reach > RESOLVED_REACH))
     if level.side > CENTRE_CELL_PIXELS * level.pixel:
-        settled = ~midpoint.near_lens_centre(level)
-        done, gauss = done & settled, gauss & settled
+        settled &= ~midpoint.near_lens_centre(level)
+    done, gauss = done & settled, gauss & settled
     return done, gauss & ~done
 
 

@@ -198,3 +198,61 @@ def test_annulus_signal_to_noise_counts_only_the_annulus():
     snr = annulus_snr(arcs, np.array([0.1]))[0]
     pixels = np.count_nonzero((lambda r: (r >= 4) & (r < 16))(np.hypot(*np.mgrid[-50:51, -50:51])))
     assert snr == pytest.approx(2.0 / (0.1 * np.sqrt(pixels)))
+
+
+def test_suppressed_inner_images_take_light_from_the_centre_and_leave_the_arc(rows, demo):
+    lens = rows.assign(theta_e_arcsec=1.5, lens_axis_ratio=0.9, shear_g1=0.0, shear_g2=0.0, lens_x_arcsec=0.0,
+                       lens_y_arcsec=0.0, source_x_arcsec=1.0, source_y_arcsec=0.0, source_clumps=0,
+                       source_half_light_radius_arcsec=0.1, source_sersic_index=1.0).iloc[:3]  # fmt: skip
+    suppressed = with_(demo, renderer={"inner_images": "suppressed"})
+    both, _ = render_arcs(lens, demo)
+    outer, _ = render_arcs(lens, suppressed)
+    missing = both - outer
+    # The counter-image of a source at 1 arcsec behind a lens of 1.5 is at -0.5, magnified |1 - 1.5/0.5|^-1 = 1/2.
+    column = np.argmax(missing[0, 1].sum(axis=0))
+    assert abs((column - 50) * 0.262 + 0.5) < 0.27
+    share = missing.sum(axis=(2, 3)) / both.sum(axis=(2, 3))
+    assert np.allclose(share, 0.5 / 3.0, rtol=0.25)
+    assert np.abs(missing[:, :, :, 58:]).max() < 0.01 * both.max()
+    alone, _ = render_arcs(lens.iloc[[1]], suppressed)
+    assert alone[0].tobytes() == outer[1].tobytes()
+
+
+def test_suppression_is_resolved_like_everything_else(rows, demo):
+    coarse, _ = render_arcs(rows.iloc[:12], with_(demo, renderer={"inner_images": "suppressed"}))
+    settings = with_(demo, renderer={"inner_images": "suppressed", "ray_tolerance": 1e-6})
+    fine, _ = render_arcs(rows.iloc[:12], settings)
+    peaks = fine.max(axis=(2, 3), keepdims=True)
+    assert np.max(np.abs(coarse - fine) / peaks) < 2e-3
+
+
+def test_steeper_lenses_draw_other_arcs_and_an_isothermal_power_law_the_same(rows, demo):
+    few = rows.iloc[:6]
+    isothermal, _ = render_arcs(few, demo)
+    # One steeper lens in the batch sends all through the general formula.
+    mixed, _ = render_arcs(few.assign(lens_density_slope=[2.0, 2.0, 2.0, 2.0, 2.0, 2.2]), demo)
+    peaks = isothermal.max(axis=(2, 3), keepdims=True)
+    difference = (np.abs(mixed - isothermal) / peaks).max(axis=(1, 2, 3))
+    assert difference[:5].max() < 1e-3
+    assert difference[5] > 0.02
+
+
+def test_truth_holds_the_images_and_their_magnifications_fall(rendered):
+    truth = rendered.truth
+    names = [f"image_{image}_magnification" for image in range(1, 5)]
+    assert (truth[names].notna().sum(axis=1) == truth["n_images"].clip(upper=4)).all()
+    brightest = truth[names].abs()
+    assert (brightest.diff(axis=1).iloc[:, 1:].fillna(-1.0) <= 0).all().all()
+
+
+@pytest.mark.parametrize("index", [0.5, 1.0])
+@pytest.mark.parametrize("radius", [0.0015, 0.004])
+def test_no_image_of_a_tiny_source_is_lost_between_the_pixels(rendered, demo, index, radius):
+    """Far from caustics a tiny source is magnified like a point, counter-images of a tenth of a pixel included."""
+    magnifications = rendered.truth[[f"image_{image}_magnification" for image in range(1, 5)]].abs()
+    calm = rendered.truth[magnifications["image_1_magnification"] < 3].assign(
+        source_half_light_radius_arcsec=radius, source_sersic_index=index, source_clumps=0
+    )
+    _, magnification = render_arcs(calm, demo)
+    assert len(calm) >= 10
+    assert np.allclose(magnification, magnifications.loc[calm.index].sum(axis=1), rtol=0.02)
