@@ -31,7 +31,7 @@ _LENS_COLUMNS = {
     kinds={"csv", "parquet"},
     inputs=("simulated_survey",),
     settings=("catalogs",),
-    code_version="lens-catalog-1",
+    code_version="lens-catalog-2",
 )
 def lens_catalog(run: AssetRun) -> Product:
     """Known lenses and candidates of all lists, one row an entry, with role, tier, family and canonical identity.
@@ -75,7 +75,7 @@ def lens_catalog(run: AssetRun) -> Product:
     kinds={"parquet"},
     inputs=("lens_catalog", "simulated_survey"),
     settings=("catalogs",),
-    code_version="spectroscopic-catalog-1",
+    code_version="spectroscopic-catalog-2",
 )
 def spectroscopic_catalog(run: AssetRun) -> Product:
     """Spectroscopically selected systems, confirmed or silver, and the imaging candidates they coincide with.

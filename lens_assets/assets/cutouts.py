@@ -150,15 +150,15 @@ def cutout_features(run: AssetRun) -> Product:
     team="imaging",
     kinds={"pandas", "parquet"},
     inputs=("stratified_sample", "lens_catalog", "spectroscopic_catalog", "cutouts", "cutout_features"),
-    settings=("cutouts", "features", "sampling", "splits"),
-    code_version="training-manifest-1",
+    settings=("catalogs", "cutouts", "features", "sampling", "splits"),
+    code_version="training-manifest-2",
 )
 def training_manifest(run: AssetRun) -> Product:
     """The sample joined with the stamps that exist and pass quality, in the published schema.
 
-    Rows that are left out are listed with the reason, so that sample = manifest + excluded. Families of lenses whose
-    arcs are mostly invisible are not trained on; training stamps too close to other splits or to evaluation-only
-    systems are removed.
+    Rows that are left out are listed with the reason, so that sample = manifest + excluded. Of families of low
+    visibility only the lenses whose stamp shows an arc are trained on, the rest are a stress test; training stamps too
+    close to other splits or to evaluation-only systems are removed.
     """
     from lens_assets.campaign.campaign import content_digest
     from lens_assets.figures.cutouts import visibility_figure
@@ -169,8 +169,16 @@ def training_manifest(run: AssetRun) -> Product:
     campaign = run.campaign
     sample = run.table("stratified_sample")
     systems = manifest.evaluation_only_systems(sample, run.table("lens_catalog"), run.table("spectroscopic_catalog"))
-    training = manifest.assemble(sample, run.table("cutouts"), run.table("cutout_features"), systems, campaign.features)
-    stages = {stage: campaign.settings_digest(stage) for stage in ("cutouts", "features", "sampling", "splits")}
+    training = manifest.assemble(
+        sample,
+        run.table("cutouts"),
+        run.table("cutout_features"),
+        systems,
+        campaign.features,
+        campaign.catalogs.low_visibility_families,
+    )
+    named = ("catalogs", "cutouts", "features", "sampling", "splits")
+    stages = {stage: campaign.settings_digest(stage) for stage in named}
     rows = manifest.published_columns(
         training.rows,
         campaign.cutouts.stamp_pixels,
@@ -199,12 +207,16 @@ def training_manifest(run: AssetRun) -> Product:
             "excluded": len(training.excluded),
             "visible_positives": int((positive & rows["visible"].to_numpy()).sum()),
             "low_visibility_families": int(training.families["low_visibility"].sum()),
+            "stress_test": int(rows["stress_test"].sum()),
+            "removed_by_the_buffer": int((training.excluded["reason"] == "split_buffer").sum()),
+            "near_evaluation_only": int((training.excluded["reason"] == "near_evaluation_only").sum()),
         },
         columns={
             "cutout_path": "<sky partition>#<row> of the stamp file of cutouts",
             "psfsize_r": "PSF FWHM in r, arcsec",
             "psfdepth_r": "inverse variance of a point source in r, nanomaggies^-2",
             "visible": "arc_visibility reaches the limit of the campaign",
+            "stress_test": "lens of a low-visibility family whose stamp shows no arc: never trained on",
             "sampling_weight": "1 / selection probability in the primary design",
             "timestamp": "always null: a clock has no place in a table that comes out the same twice",
         },

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from lens_assets.resources.tracking import TrackedRun
 
 _DESCRIBING = ("healpix_128", "tier", "pool", "confuser_category", "type", "nobs_z_bin", "family", "confirmation")
-_EVALUATED = ("galaxy_id", "sampling_weight", "visible", "evaluation_only", *_DESCRIBING)
+_EVALUATED_FLAGS = ("visible", "stress_test", "evaluation_only")
+_EVALUATED = ("galaxy_id", "sampling_weight", *_EVALUATED_FLAGS, *_DESCRIBING)
 
 
 @lens_asset(
@@ -29,26 +30,30 @@ _EVALUATED = ("galaxy_id", "sampling_weight", "visible", "evaluation_only", *_DE
     inputs=("training_manifest", "cutouts"),
     settings=("experiments",),
     partitions="experiment",
-    code_version="trained-model-1",
+    code_version="trained-model-2",
     pool="torch",
 )
 def trained_model(run: AssetRun) -> Product:
     """The network of one experiment, trained on its design's training split; the epoch with the best validation AUC.
 
-    The table is the course of the training. The test split is never read here. Evaluation-only objects and rows
-    without weight are not trained on. Weights are in `weights.pt`, architecture and preprocessing in `detector.json`.
+    With a spatial fold held out, that fold is not trained on and chooses the epoch: its AUC is one of a spatial
+    cross-validation. The table is the course of the training. The test split is never read here. Evaluation-only
+    objects and rows without weight are not trained on. Weights are in `weights.pt`, architecture and preprocessing
+    in `detector.json`.
     """
     import pandas as pd
 
-    from lens_assets.detector.data import training_rows, validation_rows
+    from lens_assets.detector.data import fold_rows, validation_rows
     from lens_assets.detector.frozen import save_detector, single
     from lens_assets.detector.training import train, training_summary
     from lens_assets.figures.evaluation import learning_curves
 
     name, settings = str(run.partition), _experiment(run)
     manifest, reader = run.table("training_manifest"), _reader(run)
-    training = _labelled(manifest[training_rows(manifest, settings.training.design)], reader)
-    validation = _labelled(manifest[validation_rows(manifest, settings.training.design)], reader)
+    design, fold = settings.training.design, settings.training.held_out_fold
+    chosen = validation_rows(manifest, design) if fold is None else fold_rows(manifest, design, fold)
+    training = _labelled(manifest[_trained_on(manifest, settings)], reader)
+    validation = _labelled(manifest[chosen], reader)
     checkpoint = _checkpoint(run)
     with _tracked(run, "training", settings.model_dump(mode="json")) as tracked:
         trained = train(
@@ -103,17 +108,16 @@ def trained_model(run: AssetRun) -> Product:
     inputs=("training_manifest", "cutouts", "trained_model"),
     settings=("experiments",),
     partitions="experiment",
-    code_version="scores-1",
+    code_version="scores-2",
     pool="torch",
 )
 def scores(run: AssetRun) -> Product:
     """Scores of one experiment for every stamp that it was not trained on, the deployment sample among them."""
-    from lens_assets.detector.data import training_rows
     from lens_assets.detector.frozen import load_detector, score_in_chunks
     from lens_assets.figures.evaluation import score_histogram_by_split
 
     manifest = run.table("training_manifest")
-    unseen = manifest[~training_rows(manifest, _experiment(run).training.design)]
+    unseen = manifest[~_trained_on(manifest, _experiment(run))]
     unseen = unseen.sort_values("galaxy_id", kind="stable", ignore_index=True)
     detector = load_detector(run.folder("trained_model"))
     found = score_in_chunks(
@@ -153,7 +157,7 @@ def scores(run: AssetRun) -> Product:
     inputs=("scores", "training_manifest"),
     settings=("experiments", "evaluation"),
     partitions="experiment",
-    code_version="evaluation-report-1",
+    code_version="evaluation-report-2",
 )
 def evaluation_report(run: AssetRun) -> Product:
     """Every metric of one experiment on the test split, with intervals; thresholds come from the validation split.
@@ -352,6 +356,15 @@ def frozen_detector(run: AssetRun) -> Product:
 
 def _experiment(run: AssetRun) -> ExperimentSettings:
     return run.campaign.experiments[str(run.partition)]
+
+
+def _trained_on(manifest: pd.DataFrame, settings: ExperimentSettings) -> np.ndarray:
+    """Return which rows of the manifest an experiment trains on; a fold held out keeps one stamp side of distance."""
+    from lens_assets.detector.data import training_rows
+    from lens_assets.survey.units import PIXEL_SCALE_ARCSEC
+
+    recipe, side_arcsec = settings.training, settings.preprocessing.input_pixels * PIXEL_SCALE_ARCSEC
+    return training_rows(manifest, recipe.design, recipe.held_out_fold, side_arcsec)
 
 
 def _reader(run: AssetRun) -> StampReader:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from lens_assets.campaign.campaign import Campaign
 
 
+SMOOTHED_WEIGHT_MIN = 0.5
+"""Least weight of tier B where its target is smoothed."""
+
+
 def inconsistencies(campaign: Campaign) -> list[Problem]:
     """Return every contradiction between the stages of a campaign."""
     rules = (
@@ -25,6 +29,9 @@ def inconsistencies(campaign: Campaign) -> list[Problem]:
         _hosts,
         _faint_limit,
         _lens_masks,
+        _tier_b,
+        _folds,
+        _buffer,
         _closure_truth,
     )
     return [problem for rule in rules for problem in rule(campaign)]
@@ -137,6 +144,35 @@ def _lens_masks(campaign: Campaign) -> Iterable[Problem]:
     if set(found) != set(masks):
         expected = f"{sorted(masks)}, the mask_bits of negatives.yaml: lenses and negatives see the same sky"
         yield _problem(campaign, "catalogs", "match_mask_bits", sorted(found), expected)
+
+
+def _tier_b(campaign: Campaign) -> Iterable[Problem]:
+    """Smoothing and a low weight both distrust a probable lens; together they would count the doubt twice."""
+    weight = campaign.catalogs.tier_weight("B")
+    for name, item in campaign.experiments.items():
+        smoothing = item.training.tier_b_label_smoothing
+        if smoothing and weight < SMOOTHED_WEIGHT_MIN:
+            expected = (
+                f"0, or a weight of at least {SMOOTHED_WEIGHT_MIN} of tier B in catalogs.yaml, where it is {weight}: "
+                "not less of both"
+            )
+            yield _problem(campaign, f"experiments/{name}", "training.tier_b_label_smoothing", smoothing, expected)
+
+
+def _folds(campaign: Campaign) -> Iterable[Problem]:
+    folds = campaign.splits.folds
+    for name, item in campaign.experiments.items():
+        fold = item.training.held_out_fold
+        if fold is not None and fold >= folds:
+            expected = f"null or 0 to {folds - 1}, since splits.yaml has {folds} folds"
+            yield _problem(campaign, f"experiments/{name}", "training.held_out_fold", fold, expected)
+
+
+def _buffer(campaign: Campaign) -> Iterable[Problem]:
+    found, radius = campaign.features.split_proof.buffer_arcsec, campaign.negatives.filters.exclusion_radius_arcsec
+    if found < radius:
+        expected = f"at least {radius}, the exclusion_radius_arcsec of negatives.yaml"
+        yield _problem(campaign, "features", "split_proof.buffer_arcsec", found, expected)
 
 
 def _closure_truth(campaign: Campaign) -> Iterable[Problem]:

@@ -25,6 +25,9 @@ TYPES = ("galaxy", "group", "cluster")
 GRADINGS = ("confident", "probable")
 CONFIRMATIONS = ("confirmed", "silver", "candidate")
 
+CONFIRMED_WEIGHT = 1.0
+"""Sample weight of lenses that the literature confirms, whatever the campaign gives tier A."""
+
 LENS_COLUMNS = (
     "lens_id", "name", "ra", "dec", "z_lens", "z_lens_text", "type", "grading", "reference", "source_catalog",
     "source_row", "role", "tier", "weight", "family", "confirmation", "aliases", "duplicate_of",
@@ -80,7 +83,8 @@ def build_lens_catalog(lists: list[pd.DataFrame], settings: CatalogsSettings) ->
     """Return all entries of all lists (columns LENS_COLUMNS, sorted by lens_id) with role, tier, family and identity.
 
     `lists` are in order of precedence. An entry whose name marks a candidate of the searches is a positive; a member
-    of a literature family is held for evaluation; every other entry only keeps negatives away from it.
+    of a literature family is held for evaluation, or a positive where the family's rule says so; every other entry
+    only keeps negatives away from it. A used entry that the literature confirms is of tier A with weight 1.
     """
     frame = pd.concat(lists, ignore_index=True)
     precedence = {item.name: number for number, item in enumerate(settings.lenses)}
@@ -89,6 +93,7 @@ def build_lens_catalog(lists: list[pd.DataFrame], settings: CatalogsSettings) ->
     _assign_tiers(frame, settings)
     frame["z_lens"] = np.array([parse_redshift(text) for text in frame["z_lens_text"]], dtype=np.float64)
     _merge_duplicates(frame, precedence, settings.duplicate_radius_arcsec)
+    _raise_confirmed(frame)
     return frame[list(LENS_COLUMNS)].sort_values("lens_id", kind="stable").reset_index(drop=True)
 
 
@@ -106,12 +111,14 @@ def _assign_families(frame: pd.DataFrame, families: tuple[FamilyRule, ...]) -> N
 
 
 def _assign_roles(frame: pd.DataFrame, settings: CatalogsSettings) -> None:
-    positive = frame["named_positive"].to_numpy(dtype=bool) & frame["type"].isin(settings.positive_types).to_numpy()
-    held = (
+    named = frame["named_positive"].to_numpy(dtype=bool) & frame["type"].isin(settings.positive_types).to_numpy()
+    member = (
         frame["family"].notna().to_numpy()
         & frame["grading"].isin(settings.evaluation_gradings).to_numpy()
         & frame["type"].isin(settings.evaluation_types).to_numpy()
     )
+    trained = frame["family"].isin([rule.name for rule in settings.families if rule.use == "training"]).to_numpy()
+    positive, held = named | (member & trained), member & ~trained
     frame["role"] = pd.Series(np.where(positive, POSITIVE, np.where(held, EVALUATION_ONLY, EXCLUDE_ONLY)), dtype="str")
 
 
@@ -121,6 +128,12 @@ def _assign_tiers(frame: pd.DataFrame, settings: CatalogsSettings) -> None:
     weights = {rule.grading: rule.weight for rule in settings.tiers}
     frame["tier"] = frame["grading"].map(tiers).astype("str").where(used)
     frame["weight"] = frame["grading"].map(weights).astype(float).where(used, np.nan)
+
+
+def _raise_confirmed(frame: pd.DataFrame) -> None:
+    confirmed = (frame["confirmation"] == "confirmed") & (frame["role"] != EXCLUDE_ONLY)
+    frame["tier"] = frame["tier"].mask(confirmed, "A")
+    frame["weight"] = frame["weight"].mask(confirmed, CONFIRMED_WEIGHT)
 
 
 def _merge_duplicates(frame: pd.DataFrame, precedence: dict[str, int], radius_arcsec: float) -> None:

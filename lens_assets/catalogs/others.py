@@ -9,7 +9,7 @@ import pandas as pd
 
 from lens_assets.campaign.stages.catalogs import CatalogsSettings, ContaminantSource, SpectroscopicSource
 from lens_assets.catalogs.identity import lens_ids
-from lens_assets.catalogs.lenses import EXCLUDE_ONLY
+from lens_assets.catalogs.lenses import EXCLUDE_ONLY, POSITIVE
 from lens_assets.catalogs.reading import (
     CatalogError,
     parse_degrees,
@@ -48,7 +48,8 @@ def build_spectroscopic_catalog(
 
     They come from the spectroscopic families of the lens catalog and from the campaign's lists; entries nearer than
     the duplicate radius are not merged, since each list states its own status. A system that coincides with an imaging
-    candidate is used as the campaign's switch says; every other one for evaluation.
+    candidate is used as the campaign's switch says; every other one for evaluation, but for members of a family that
+    the campaign trains on.
     """
     rules = {rule.name for rule in settings.families if rule.selection == "spectroscopic"}
     members = lenses[lenses["family"].isin(rules) & (lenses["confirmation"] != "candidate")]
@@ -60,6 +61,7 @@ def build_spectroscopic_catalog(
             "dec": members["dec"],
             "source_catalog": members["family"],
             "confirmation": members["confirmation"],
+            "trained": (members["role"] == POSITIVE) & members["family"].isin(_trained_families(settings)),
         }
     )
     frame = pd.concat([own, *lists], ignore_index=True)
@@ -72,9 +74,14 @@ def build_spectroscopic_catalog(
     frame["matched_lens_id"] = pd.Series([ids[i] if i >= 0 else None for i in index], dtype="str")
     frame["separation_arcsec"] = separation
     frame["use"] = np.where(matched, settings.spectroscopic_matched_use, "evaluation")
+    frame.loc[frame["trained"].fillna(False).to_numpy(dtype=bool), "use"] = "training"
     texts = ["spec_id", "name", "source_catalog", "confirmation", "use"]
     frame = frame.astype(dict.fromkeys(texts, "str") | {"ra": "float64", "dec": "float64"})
     return frame[list(SPECTROSCOPIC_COLUMNS)].sort_values("spec_id", kind="stable").reset_index(drop=True)
+
+
+def _trained_families(settings: CatalogsSettings) -> list[str]:
+    return [rule.name for rule in settings.families if rule.use == "training"]
 
 
 def read_contaminant_list(source: ContaminantSource, path: Path) -> pd.DataFrame:

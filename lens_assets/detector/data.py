@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lens_assets.campaign.stages.experiments import AugmentationSettings
+from lens_assets.imaging.manifest import near_any
 from lens_assets.sky.randomness import uniform
 
 ReadStamps = Callable[[NDArray[np.int64]], NDArray[np.float32]]
@@ -94,9 +95,25 @@ def dihedral(stamp: NDArray[np.float32], element: int) -> NDArray[np.float32]:
     return np.rot90(mirrored, element % 4, axes=(-2, -1))
 
 
-def training_rows(manifest: pd.DataFrame, design: str) -> NDArray[np.bool_]:
-    """Say which rows of the training manifest a design trains on, (N,): its train split, evaluation objects never."""
-    return _rows(manifest, design, "train") & (manifest["sample_weight"] > 0).to_numpy()
+def training_rows(
+    manifest: pd.DataFrame, design: str, held_out_fold: int | None = None, separation_arcsec: float = 0.0
+) -> NDArray[np.bool_]:
+    """Say which rows of the training manifest a design trains on, (N,): its train split, evaluation objects never.
+
+    A spatial fold that is held out is not trained on, nor what lies within the separation of its rows.
+    """
+    rows = _rows(manifest, design, "train") & (manifest["sample_weight"] > 0).to_numpy()
+    if held_out_fold is None:
+        return rows
+    held = fold_rows(manifest, design, held_out_fold)
+    near = near_any(manifest, manifest[held], separation_arcsec)
+    return rows & ~(manifest["fold"] == held_out_fold).to_numpy() & ~near
+
+
+def fold_rows(manifest: pd.DataFrame, design: str, fold: int) -> NDArray[np.bool_]:
+    """Say which rows of the training manifest validate a spatial fold, (N,): its train and validation splits there."""
+    either = _rows(manifest, design, "train") | _rows(manifest, design, "val")
+    return either & (manifest["fold"] == fold).to_numpy()
 
 
 def validation_rows(manifest: pd.DataFrame, design: str) -> NDArray[np.bool_]:

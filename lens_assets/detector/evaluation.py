@@ -36,7 +36,7 @@ METRIC_COLUMNS = [
     "sufficient",
 ]
 # How positives and negatives are divided for recall and for the false-positive rate.
-POSITIVE_SUBSETS = ("tier", "confirmation", "family", "visible", "type", "nobs_z_bin")
+POSITIVE_SUBSETS = ("tier", "confirmation", "family", "visible", "stress_test", "type", "nobs_z_bin")
 NEGATIVE_SUBSETS = ("pool", "confuser_category", "type", "nobs_z_bin")
 ALL = "all"
 

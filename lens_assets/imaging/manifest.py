@@ -5,7 +5,7 @@ Every row of the sample either becomes a row of the manifest or is listed with t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,13 +46,16 @@ def assemble(
     features: pd.DataFrame,
     evaluation_only: pd.DataFrame,
     settings: FeaturesSettings,
+    low_visibility: Collection[str] = (),
 ) -> TrainingSet:
     """Join sample, stamps and features; decide what is left out, one reason a row, the plainest first.
 
     `sample` has one row per (design, galaxy_id); `cutouts` and `features` one row a galaxy; `evaluation_only` the
-    positions that `evaluation_only_systems` returns. Reasons: `no_stamp:<status>`, `quality:<reason>`,
-    `evaluation_only` (an evaluation-only system in a training cell), `low_visibility_family` (a training stamp of a
-    family whose arcs are mostly invisible), `near_evaluation_only` (a training stamp closer than the buffer to an
+    positions that `evaluation_only_systems` returns; `low_visibility` the families so declared, to which those come
+    whose measured stamps mostly show nothing. Members of such a family whose own stamp shows no arc are its stress
+    test: never trained on, and marked where they are left. Reasons: `no_stamp:<status>`, `quality:<reason>`,
+    `evaluation_only` (an evaluation-only system in a training cell), `low_visibility_family` (a training stamp of the
+    stress test), `near_evaluation_only` (a training stamp closer than the buffer to an
     evaluation-only system) and `split_buffer` (closer than the buffer to a stamp of a better protected split).
     Results are sorted by galaxy_id.
     """
@@ -63,11 +66,11 @@ def assemble(
     visible = joined["arc_visibility"].to_numpy(dtype=float) >= settings.visibility.visible_snr
     joined["visible"] = visible
     reason = _exclusion_reasons(joined)
-    families = family_visibility(joined[reason == ""], settings.visibility)
+    families = family_visibility(joined[reason == ""], settings.visibility, low_visibility)
     hidden = set(families.loc[families["low_visibility"], "family"])
+    joined["stress_test"] = (joined["label"] == 1) & joined["family"].isin(hidden) & ~visible
     in_train = (joined["split"] == "train").to_numpy()
-    invisible = in_train & joined["family"].isin(hidden).to_numpy()
-    reason[(reason == "") & invisible] = "low_visibility_family"
+    reason[(reason == "") & in_train & joined["stress_test"].to_numpy()] = "low_visibility_family"
     buffer_arcsec = settings.split_proof.buffer_arcsec
     near_anchor = in_train & near_any(joined, evaluation_only, buffer_arcsec)
     reason[(reason == "") & near_anchor] = "near_evaluation_only"
@@ -126,11 +129,12 @@ def published_columns(
     )
 
 
-def family_visibility(rows: pd.DataFrame, settings: VisibilitySettings) -> pd.DataFrame:
+def family_visibility(rows: pd.DataFrame, settings: VisibilitySettings, declared: Collection[str] = ()) -> pd.DataFrame:
     """Return for each lens family: stamps, visible stamps, their share, and whether it is of low visibility.
 
-    A finder cannot learn arcs from a family (e.g. one found in spectra) whose arcs do not show at ground-based
-    seeing; families with fewer than `family_min_members` stamps are not judged.
+    A finder cannot learn arcs from stamps of a family (e.g. one found in spectra) that do not show them at
+    ground-based seeing. A family is of low visibility where it is declared so or measured so; one with fewer than
+    `family_min_members` stamps is not judged by its measurements.
     """
     named = rows[(rows["label"] == 1) & rows["family"].notna() & (rows["family"].astype("str") != "")]
     table = named.groupby("family", sort=True)["visible"].agg(["size", "sum"]).reset_index()
@@ -139,7 +143,8 @@ def family_visibility(rows: pd.DataFrame, settings: VisibilitySettings) -> pd.Da
     table["visible_fraction"] = table["visible"] / table["stamps"]
     table["judged"] = table["stamps"] >= settings.family_min_members
     below = table["visible_fraction"] < settings.family_min_visible_fraction
-    table["low_visibility"] = table["judged"] & below
+    table["declared"] = table["family"].isin(list(declared))
+    table["low_visibility"] = table["declared"] | (table["judged"] & below)
     return table
 
 

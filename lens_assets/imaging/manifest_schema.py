@@ -45,6 +45,7 @@ EXTRA = (
     ("confirmation", pa.string()),
     ("evaluation_only", pa.bool_()),
     ("visible", pa.bool_()),
+    ("stress_test", pa.bool_()),
     ("arc_visibility", pa.float64()),
     *((f"mag_{band}", pa.float64()) for band in "grz"),
     ("psfsize_g", pa.float64()),

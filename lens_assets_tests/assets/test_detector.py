@@ -58,6 +58,7 @@ def manifest(labels: np.ndarray) -> pd.DataFrame:
     frame["family"] = pd.Series(np.where(lens, "DESI", None), dtype="str")
     frame["confirmation"] = pd.Series(np.where(lens, "candidate", None), dtype="str")
     frame["visible"] = True
+    frame["stress_test"] = False
     frame["evaluation_only"] = False
     frame["healpix_128"] = rng.integers(0, 30, n)
     frame["in_baseline"] = True

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from lens_assets.catalogs.lenses import build_lens_catalog, read_lens_list
+from lens_assets.catalogs.others import build_spectroscopic_catalog
 from lens_assets.catalogs.reading import installed_lenscat
 from lens_assets_tests.catalogs.settings import catalog_settings, lens_source
 
@@ -90,7 +91,7 @@ def test_entries_of_one_system_share_names_and_family(tmp_path):
         }  # fmt: skip
         assert (canonical["family"], canonical["confirmation"]) == ("SLACS", "confirmed")
         assert canonical["aliases"] == "SDSSJ1"
-        assert canonical["tier"] == "B"
+        assert (canonical["tier"], canonical["weight"]) == ("A", 1.0), "the literature confirms it"
 
 
 def test_the_duplicate_radius_decides(tmp_path):
@@ -100,3 +101,35 @@ def test_the_duplicate_radius_decides(tmp_path):
     ]
     assert catalog(tmp_path, rows)["duplicate_of"].notna().sum() == 1
     assert catalog(tmp_path, rows, duplicate_radius_arcsec=1.0)["duplicate_of"].notna().sum() == 0
+
+
+def test_confirmed_lenses_weigh_one_whatever_tier_a_does(tmp_path):
+    rows = [
+        ("DESI-010.0000+05.0000", 10.0, 5.0, "0.3", "galaxy", "confident", SLACS),
+        ("DESI-020.0000+05.0000", 20.0, 5.0, "0.3", "galaxy", "confident", "Huang et al. (2020)"),
+        ("DESI-030.0000+05.0000", 30.0, 5.0, "0.3", "galaxy", "probable", "Huang et al. (2020)"),
+    ]
+    tiers = [
+        {"grading": "confident", "tier": "A", "weight": 0.9},
+        {"grading": "probable", "tier": "B", "weight": 0.3},
+    ]
+    lenses = catalog(tmp_path, rows, tiers=tiers)
+    assert lenses["weight"].tolist() == [1.0, 0.9, 0.3]
+    assert lenses["tier"].tolist() == ["A", "A", "B"]
+
+
+def test_a_family_that_trains_gives_positives_and_is_not_held_by_its_own_spectra(tmp_path):
+    rows = [
+        ("SDSSJ0100+0500", 15.0, 5.0, "0.3", "galaxy", "confident", SLACS),
+        ("SDSSJ0200+0500", 30.0, 5.0, "0.3", "galaxy", "probable", SLACS),
+    ]
+    held = catalog(tmp_path, rows)
+    assert held["role"].tolist() == ["evaluation_only", "exclude_only"]
+    assert set(build_spectroscopic_catalog(held.reset_index(), [], catalog_settings())["use"]) == {"evaluation"}
+    families = catalog_settings().model_dump(mode="json")["families"]
+    families[0]["use"] = "training"
+    trained = catalog(tmp_path, rows, families=families)
+    assert trained["role"].tolist() == ["positive", "exclude_only"]
+    assert (trained["tier"].iloc[0], trained["weight"].iloc[0]) == ("A", 1.0)
+    systems = build_spectroscopic_catalog(trained.reset_index(), [], catalog_settings(families=families))
+    assert systems.set_index("name")["use"].to_dict() == {"SDSSJ0100+0500": "training", "SDSSJ0200+0500": "evaluation"}

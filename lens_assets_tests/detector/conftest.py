@@ -35,6 +35,7 @@ RECIPE = {
         "weight_decay": 0.01,
         "warmup_epochs": 1.0,
         "positive_weight": 1.0,
+        "held_out_fold": None,
         "tier_b_label_smoothing": 0.05,
         "gradient_norm": 5.0,
         "precision": "bfloat16",

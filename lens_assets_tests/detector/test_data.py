@@ -15,6 +15,7 @@ from lens_assets.detector.data import (
     dihedral,
     draw_augmentation,
     epoch_order,
+    fold_rows,
     targets,
     training_rows,
     validation_rows,
@@ -90,6 +91,28 @@ def test_rows_of_a_design_are_those_of_its_split_that_may_be_used() -> None:
     assert validation_rows(manifest, "baseline").tolist() == [False, False, False, True, False, False]
     with pytest.raises(ValueError, match="its designs are: baseline"):
         training_rows(manifest, "natural")
+
+
+def test_a_held_out_fold_is_validated_on_and_not_trained_on_nor_its_neighbours() -> None:
+    manifest = pd.DataFrame(
+        {
+            "split": ["train", "train", "train", "train", "val", "val", "test"],
+            "fold": [0, 1, 0, 1, 0, 1, 1],
+            "ra": [10.0, 20.0, 20.0, 30.0, 40.0, 50.0, 60.0],
+            "dec": [0.0, 0.0, 20.0 / 3600.0, 0.0, 0.0, 0.0, 0.0],
+            "in_baseline": True,
+            "evaluation_only": False,
+            "sample_weight": 1.0,
+        }
+    )
+    assert fold_rows(manifest, "baseline", 1).tolist() == [False, True, False, True, False, True, False]
+    trained = training_rows(manifest, "baseline", 1, 26.5)
+    assert trained.tolist() == [True, False, False, False, False, False, False], (
+        "the third is 20 arcsec from the second"
+    )
+    assert training_rows(manifest, "baseline", 1, 10.0).tolist() == [True, False, True, False, False, False, False]
+    folds = np.stack([fold_rows(manifest, "baseline", fold) for fold in (0, 1)])
+    assert (folds.sum(axis=0) == (manifest["split"] != "test")).all(), "every row but the test split validates once"
 
 
 def test_negative_weights_are_refused() -> None:

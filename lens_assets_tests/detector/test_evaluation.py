@@ -45,6 +45,7 @@ def scored() -> pd.DataFrame:
     frame["pool"] = np.where(label == 0, frame["tier"], None)
     frame["sampling_weight"] = np.where(frame["pool"] == "N1", 10.0, 1.0)
     frame["type"] = rng.choice(["SER", "DEV"], n)
+    frame["stress_test"] = (label == 1) & (rng.random(n) < 0.1)
     return frame
 
 
@@ -81,7 +82,7 @@ def test_metrics_are_scikit_learns(scored: pd.DataFrame, thresholds: pd.DataFram
 def test_subsets_add_up(metrics: pd.DataFrame) -> None:
     recall = metrics[(metrics["metric"] == "recall") & (metrics["threshold"] == "fixed_0.5")]
     total = recall[recall["subset"] == "all"].iloc[0]
-    for subset in ("tier", "type"):
+    for subset in ("tier", "type", "stress_test"):
         parts = recall[recall["subset"] == subset]
         assert (parts["k"].sum(), parts["n"].sum()) == (total["k"], total["n"])
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from lens_assets.detector import training as training_module
 from lens_assets.detector.data import LabelledStamps
 from lens_assets.detector.frozen import save_detector, single
 from lens_assets.detector.training import EpochRecord, TrainedDetector, learning_rate, train, training_summary
@@ -67,6 +68,33 @@ def test_the_order_of_rows_is_of_no_consequence(
     )
     again = train("short", SHORT, backwards, validation_stamps)
     assert again.member.weights_digest == trained.member.weights_digest
+
+
+def test_the_loss_sees_smoothed_targets_and_lower_weights_of_tier_b_alone(
+    training_stamps: LabelledStamps, validation_stamps: LabelledStamps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiers = np.asarray(training_stamps.tiers)
+    weights = np.where(tiers == "B", 0.5, 1.0).astype(np.float32)
+    stamps = LabelledStamps(
+        training_stamps.galaxy_ids, training_stamps.labels, weights, training_stamps.tiers, training_stamps.read
+    )
+    seen: list[tuple[float, float]] = []
+    cross_entropy = torch.nn.functional.binary_cross_entropy_with_logits
+
+    def listening(logits: torch.Tensor, wanted: torch.Tensor, reduction: str) -> torch.Tensor:
+        seen.extend(np.round(wanted.numpy().astype(float), 6).tolist())
+        return cross_entropy(logits, wanted, reduction=reduction)
+
+    monkeypatch.setattr(training_module.nn.functional, "binary_cross_entropy_with_logits", listening)
+    one = recipe(training={"epochs": 1, "warmup_epochs": 0.0, "tier_b_label_smoothing": 0.15})
+    smoothed = train("smoothed", one, stamps, validation_stamps)
+    expected = {1.0: int((tiers == "A").sum()), 0.85: int((tiers == "B").sum()), 0.0: int((tiers == "N1").sum())}
+    assert {value: seen.count(value) for value in set(seen)} == expected
+    mass = training_module._loss_weights(stamps, one.training)
+    assert set(np.round(mass / mass[tiers == "A"][0], 6)[tiers == "B"]) == {0.5}
+    plain = train("plain", recipe(training={"epochs": 1, "warmup_epochs": 0.0, "tier_b_label_smoothing": 0.0}),
+                  stamps, validation_stamps)  # fmt: skip
+    assert plain.member.weights_digest != smoothed.member.weights_digest
 
 
 class Killed(BaseException):

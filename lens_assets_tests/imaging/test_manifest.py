@@ -134,16 +134,38 @@ def test_a_family_whose_arcs_do_not_show_leaves_training_but_not_the_test():
     sample = sample_table(90)
     features = features_table(sample)
     slacs = sample["family"] == "SLACS"
-    features.loc[slacs.to_numpy(), "arc_visibility"] = 0.5
+    shown = sample.index[slacs & (sample["split"] == "train")][0]
+    features.loc[slacs.to_numpy() & (sample.index != shown), "arc_visibility"] = 0.5
     training = build(sample, features=features)
     gone = training.excluded[training.excluded["reason"] == "low_visibility_family"]
     assert set(gone["family"]) == {"SLACS"} and set(gone["split"]) == {"train"}
-    left = training.rows[training.rows["family"] == "SLACS"]
-    assert set(left["split"]) == {"val", "test"} and not left["visible"].any()
+    left = training.rows[training.rows["family"] == "SLACS"].set_index("galaxy_id")
+    assert left.index[left["split"] == "train"].tolist() == [sample.loc[shown, "galaxy_id"]], "its stamp shows an arc"
+    assert (left["stress_test"] == ~left["visible"]).all() and left["stress_test"].sum() == len(left) - 1
+    assert not training.rows.loc[training.rows["family"] != "SLACS", "stress_test"].any()
     judged = training.families.set_index("family")
     assert judged.loc["SLACS", "low_visibility"] and not judged.loc["DESI imaging", "low_visibility"]
     lenient = build(sample, features=features, visibility={"family_min_members": 1000})
     assert not (lenient.excluded["reason"] == "low_visibility_family").any()
+
+
+def test_a_declared_family_trains_stamp_by_stamp_whatever_its_size():
+    sample = sample_table(18)
+    features = features_table(sample)
+    slacs = (sample["family"] == "SLACS").to_numpy()
+    assert slacs.sum() == 3, "too few to be judged by their measurements"
+    features.loc[slacs, "arc_visibility"] = 0.5
+    training = manifest.assemble(
+        sample, cutouts_table(sample), features, no_systems(), features_settings(), low_visibility={"SLACS"}
+    )
+    gone = training.excluded[training.excluded["reason"] == "low_visibility_family"]
+    assert set(gone["galaxy_id"]) == set(sample.loc[slacs & (sample["split"] == "train"), "galaxy_id"]) != set()
+    assert training.families.set_index("family").loc["SLACS", ["declared", "judged"]].tolist() == [True, False]
+    features.loc[slacs, "arc_visibility"] = 20.0
+    kept = manifest.assemble(
+        sample, cutouts_table(sample), features, no_systems(), features_settings(), low_visibility={"SLACS"}
+    )
+    assert len(kept.excluded) == 0 and not kept.rows["stress_test"].any()
 
 
 def test_of_two_stamps_too_close_the_less_protected_goes():

@@ -13,6 +13,9 @@ Grading = Literal["confident", "probable"]
 LensType = Literal["galaxy", "group", "cluster"]
 Confirmation = Literal["confirmed", "silver", "candidate"]
 MorphologicalType = Literal["PSF", "REX", "DEV", "EXP", "SER"]
+TIER_WEIGHTS = {"A": (0.9, 1.0), "B": (0.3, 0.6)}
+"""Range of the sample weight of each tier; a lens that the literature confirms always has weight 1."""
+
 CatalogName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
@@ -58,6 +61,8 @@ class FamilyRule(Settings):
     selection: Literal["spectroscopic", "imaging"] = setting("how its members were found")
     confident_is: Confirmation = setting("status of members graded confident")
     probable_is: Confirmation = setting("status of members graded probable")
+    use: Literal["evaluation", "training"] = setting("members of the evaluation gradings: held back, or positives")
+    low_visibility: bool = setting("arcs mostly invisible from the ground: only members whose stamp shows one train")
 
     @model_validator(mode="after")
     def _valid(self) -> FamilyRule:
@@ -70,7 +75,14 @@ class TierRule(Settings):
 
     grading: Grading = setting("grading of the list")
     tier: Literal["A", "B"] = setting("tier")
-    weight: float = setting("sample weight", "", gt=0, le=1)
+    weight: float = setting("sample weight: 0.9 to 1.0 of tier A, 0.3 to 0.6 of tier B", ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _weight_of_tier(self) -> TierRule:
+        low, high = TIER_WEIGHTS[self.tier]
+        if not low <= self.weight <= high:
+            raise ValueError(f"weight of tier {self.tier} is {self.weight}; expected {low} to {high}")
+        return self
 
 
 class SpectroscopicSource(Settings):
@@ -137,6 +149,15 @@ class CatalogsSettings(Settings):
     match_mask_bits: tuple[Annotated[int, Field(ge=0, le=16)], ...] = setting("MASKBITS that exclude a match")
     match_nobs_min: int = setting("least exposures in each of g, r, z", "exposures", ge=0, le=100)
 
+    def tier_weight(self, tier: Literal["A", "B"]) -> float:
+        """Return the sample weight of a tier."""
+        return next(item.weight for item in self.tiers if item.tier == tier)
+
+    @property
+    def low_visibility_families(self) -> frozenset[str]:
+        """Families of which only members with a visible arc are trained on."""
+        return frozenset(rule.name for rule in self.families if rule.low_visibility)
+
     @model_validator(mode="after")
     def _names_and_radii(self) -> CatalogsSettings:
         groups: tuple[tuple[str, list[str]], ...] = (
@@ -152,6 +173,8 @@ class CatalogsSettings(Settings):
                 raise ValueError(f"{group} names {', '.join(repeated)} twice; expected each once")
         if {item.grading for item in self.tiers} != {"confident", "probable"}:
             raise ValueError("tiers: expected one entry for confident and one for probable")
+        if [item.tier for item in sorted(self.tiers, key=lambda item: item.grading)] != ["A", "B"]:
+            raise ValueError("tiers: expected tier A for confident and tier B for probable")
         if self.coverage_radius_arcsec <= self.match_radius_arcsec:
             raise ValueError(
                 f"coverage_radius_arcsec is {self.coverage_radius_arcsec} and match_radius_arcsec "

@@ -12,6 +12,10 @@ from lens_assets.campaign.preprocessing import PreprocessingSettings
 Family = Literal["bottleneck_resnet", "resnet18", "efficientnet_v2_s"]
 
 
+SMOOTHING_RANGE = (0.05, 0.2)
+"""Range of the label smoothing of tier B where it is not off: targets from 0.8 to 0.95."""
+
+
 class ArchitectureSettings(Settings):
     """A network that maps a stamp of three bands to one logit."""
 
@@ -46,10 +50,22 @@ class TrainingSettings(Settings):
     weight_decay: float = setting("decoupled weight decay of AdamW", ge=0, lt=1)
     warmup_epochs: float = setting("linear rise to the peak rate, before the cosine fall to zero", "epoch", ge=0)
     positive_weight: float = setting("factor on the loss of positives, times each row's sample_weight", gt=0)
-    tier_b_label_smoothing: float = setting("how far the target of a probable (tier B) lens lies below 1", ge=0, lt=0.5)
+    held_out_fold: int | None = setting("spatial fold trained without and validated on; null: the split val", ge=0)
+    tier_b_label_smoothing: float = setting("how far the target of a tier-B lens lies below 1: 0, or 0.05 to 0.2", ge=0)
     gradient_norm: float = setting("gradients are scaled down to this norm", gt=0)
     precision: Literal["float32", "bfloat16"] = setting("arithmetic of the training pass; scoring is always float32")
     threads: int = setting("CPU threads; part of the recipe, since sums depend on it", "thread", ge=1, le=256)
+
+    @model_validator(mode="after")
+    def _smoothing_in_range(self) -> TrainingSettings:
+        low, high = SMOOTHING_RANGE
+        if self.tier_b_label_smoothing and not low <= self.tier_b_label_smoothing <= high:
+            raise ValueError(
+                f"tier_b_label_smoothing {self.tier_b_label_smoothing} makes the target of a tier-B lens "
+                f"{1.0 - self.tier_b_label_smoothing:g}; expected 0 (off), or {low} to {high}: a target of "
+                f"{1.0 - high:g} to {1.0 - low:g}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> TrainingSettings:

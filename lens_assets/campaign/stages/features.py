@@ -52,7 +52,7 @@ class VisibilitySettings(Settings):
     threshold_sigma: float = setting("smoothed blue residual counted as arc", "sigma", gt=0)
     visible_snr: float = setting("arc_visibility from which an arc is visible", "signal-to-noise", gt=0)
     family_min_members: int = setting("families with fewer stamps are not judged", "stamps", ge=1)
-    family_min_visible_fraction: float = setting("families below are not trained on", "fraction", ge=0, le=1)
+    family_min_visible_fraction: float = setting("of families below only visible stamps train", "fraction", ge=0, le=1)
 
 
 class SplitProofSettings(Settings):

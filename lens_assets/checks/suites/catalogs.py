@@ -56,7 +56,9 @@ def _lenses(campaign: Campaign) -> list[Expectation]:
 
 
 def _spectroscopic(campaign: Campaign) -> list[Expectation]:
-    uses = sorted({"evaluation", campaign.catalogs.spectroscopic_matched_use})
+    uses = sorted(
+        {"evaluation", campaign.catalogs.spectroscopic_matched_use, *(r.use for r in campaign.catalogs.families)}
+    )
     radius = campaign.catalogs.spectroscopic_match_radius_arcsec
     return [
         *_identified("spec_id"),

@@ -38,6 +38,19 @@ def test_impossible_survey_settings_are_refused(changes, message):
     assert message in str(caught.value)
 
 
+def tiers(a=1.0, b=0.5, names="AB"):
+    """Return the tiers with other weights or names (then with weights that fit the names)."""
+    weights = (a, b) if names == "AB" else (b, a)
+    gradings = ("confident", "probable")
+    return [{"grading": g, "tier": t, "weight": w} for g, t, w in zip(gradings, names, weights, strict=True)]
+
+
+@pytest.mark.parametrize("weights", [(0.9, 0.3), (1.0, 0.6)])
+def test_the_ends_of_the_ranges_are_allowed(weights):
+    settings = validated(CatalogsSettings, "catalogs", tiers=tiers(*weights))
+    assert (settings.tier_weight("A"), settings.tier_weight("B")) == weights
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -46,6 +59,10 @@ def test_impossible_survey_settings_are_refused(changes, message):
         ({"match_types": ["COMP"]}, "match_types"),
         ({"match_mask_bits": [17]}, "match_mask_bits"),
         ({"tiers": [{"grading": "confident", "tier": "A", "weight": 1.0}]}, "one entry for confident and one for"),
+        ({"tiers": tiers(a=0.8)}, "weight of tier A is 0.8; expected 0.9 to 1.0"),
+        ({"tiers": tiers(b=0.2)}, "weight of tier B is 0.2; expected 0.3 to 0.6"),
+        ({"tiers": tiers(b=0.7)}, "weight of tier B is 0.7; expected 0.3 to 0.6"),
+        ({"tiers": tiers(names="BA")}, "expected tier A for confident and tier B for probable"),
         ({"spectroscopic_matched_use": "both"}, "spectroscopic_matched_use"),
         ({"lenses": []}, "lenses"),
     ],
