@@ -83,7 +83,7 @@ def spectroscopic_catalog(run: AssetRun) -> Product:
     They are for evaluation and never trained on; one setting of the campaign decides about imaging candidates within
     the match radius of one, which are for evaluation by default.
     """
-    from lens_assets.catalogs.others import build_spectroscopic_catalog, read_spectroscopic_list
+    from lens_assets.catalogs.spectroscopic import build_spectroscopic_catalog, read_spectroscopic_list
     from lens_assets.figures.survey import sky_map
 
     settings = run.campaign.catalogs
@@ -117,25 +117,63 @@ def spectroscopic_catalog(run: AssetRun) -> Product:
     group="catalogs",
     team="catalogs",
     kinds={"parquet"},
-    inputs=("simulated_survey",),
-    settings=("catalogs",),
-    code_version="contaminant-catalog-1",
+    inputs=("simulated_survey", "sweep_sources"),
+    settings=("catalogs", "negatives"),
+    code_version="contaminant-catalog-2",
 )
 def contaminant_catalog(run: AssetRun) -> Product:
-    """Curated and reviewed objects that are not lenses, by kind; empty where the campaign names no list."""
-    from lens_assets.catalogs.others import build_contaminant_catalog, read_contaminant_list
+    """Curated and reviewed objects that are not lenses, by kind, matched to Tractor; empty where no list is named.
+
+    An entry without a source keeps its row with the reason. What a reviewer labelled `lens` is excluded from the
+    negatives and stands in the side table `reviewed_lenses`; any label of a reviewer replaces what lists say.
+    """
+    import pandas as pd
+
+    from lens_assets.catalogs.contaminants import (
+        EXCLUDE,
+        build_contaminant_catalog,
+        read_contaminant_list,
+        read_review,
+        together,
+    )
+    from lens_assets.catalogs.positives import sources_named, sources_near
     from lens_assets.figures.survey import sky_map
 
-    sources = run.campaign.catalogs.contaminants
-    lists = [read_contaminant_list(item, _path(run, item.origin, item.path)) for item in sources]
-    contaminants = build_contaminant_catalog(lists)
+    settings, paths = run.campaign.catalogs, run.parquet_paths("sweep_sources")
+    curated = [read_contaminant_list(item, _path(run, item.origin, item.path)) for item in settings.contaminants]
+    reviews = [read_review(item, _path(run, item.origin, item.path)) for item in settings.reviews]
+    entries = together([*curated, *reviews])
+    placed = entries[entries["ra"].notna()]
+    near = sources_near(paths, placed["ra"].to_numpy(), placed["dec"].to_numpy(), settings.coverage_radius_arcsec)
+    named = sources_named(paths, entries.loc[entries["given_id"] != "", "given_id"].tolist())
+    sources = pd.concat([near[["galaxy_id", "ra", "dec"]], named]).drop_duplicates("galaxy_id", ignore_index=True)
+    radius = run.campaign.negatives.contaminant_match_radius_arcsec
+    contaminants = build_contaminant_catalog(curated, reviews, sources, radius, settings.coverage_radius_arcsec)
+    lenses = contaminants[contaminants["use"] == EXCLUDE].reset_index(drop=True)
+    for row in lenses.itertuples():
+        run.log.warning("%s labelled %s a lens: it is no negative", row.reviewer, row.galaxy_id)
     by_category = contaminants["category"].value_counts().sort_index()
+    reasons = contaminants["unmatched_reason"].value_counts().sort_index()
     return Product(
         table=contaminants,
+        tables={"reviewed_lenses": lenses, "unmatched": reasons.rename("entries").reset_index()},
         figures={"sky": sky_map(contaminants, "category", f"{len(contaminants)} curated contaminants")},
-        summary={"contaminants": len(contaminants), "lists": len(lists)}
-        | {f"category_{name}": int(count) for name, count in by_category.items()},
-        columns={"category": "kind of contaminant", "galaxy_id": "Tractor id, where the list states it"},
+        summary={
+            "contaminants": len(contaminants),
+            "lists": len(curated),
+            "reviews": len(reviews),
+            "matched": int(contaminants["matched"].sum()),
+            "reviewed_lenses": len(lenses),
+        }
+        | {f"category_{name}": int(count) for name, count in by_category.items()}
+        | {f"unmatched_{name}": int(count) for name, count in reasons.items()},
+        columns={
+            "category": "kind of contaminant, or lens where a reviewer said so",
+            "use": "contaminant, or exclude: a reviewed lens, no negative",
+            "galaxy_id": "Tractor source that the entry speaks of",
+            "unmatched_reason": "why the entry speaks of no source; masks and types play no part here",
+            "separation_arcsec": "entry to source [arcsec]; null where the entry names its source",
+        },
     )
 
 

@@ -228,8 +228,8 @@ def training_manifest(run: AssetRun) -> Product:
     team="imaging",
     kinds={"pandas", "parquet"},
     inputs=("training_manifest", "stratified_sample", "lens_catalog", "spectroscopic_catalog"),
-    settings=("features",),
-    code_version="split-proof-1",
+    settings=("features", "splits"),
+    code_version="split-proof-2",
 )
 def split_proof(run: AssetRun) -> Product:
     """Checks that the splits share no object, stamp, cell or patch of sky, and how alike they are.
@@ -244,7 +244,10 @@ def split_proof(run: AssetRun) -> Product:
     systems = evaluation_only_systems(
         run.table("stratified_sample"), run.table("lens_catalog"), run.table("spectroscopic_catalog")
     )
-    checks = split_checks(manifest, systems, run.campaign.features.split_proof)
+    filled = [name for name, fraction in run.campaign.splits.ordered_fractions.items() if fraction > 0]
+    checks = split_checks(manifest, systems, run.campaign.features.split_proof, filled)
+    removed = run.side_table("training_manifest", "excluded_counts")
+    buffered = removed[removed["reason"].isin(["split_buffer", "near_evaluation_only"])]
     failed = checks[~checks["passed"]]
     separation = checks["kind"] == "separation"
     per_split = manifest.groupby(["split", "label"]).size().rename("rows").reset_index()
@@ -255,12 +258,15 @@ def split_proof(run: AssetRun) -> Product:
             "balance_checks": checks[~separation].reset_index(drop=True),
             "effect_sizes": balance_table(manifest),
             "rows_per_split": per_split,
+            "removed_by_distance": buffered.reset_index(drop=True),
         },
         figures={"balance": balance_figure(manifest)},
         summary={
             "separation_passed": bool(checks.loc[separation, "passed"].all()),
             "separation_failed": int((failed["kind"] == "separation").sum()),
             "balance_warnings": int((failed["kind"] == "balance").sum()),
+            "removed_by_the_buffer": int(removed.loc[removed["reason"] == "split_buffer", "rows"].sum()),
+            "removed_near_evaluation_only": int(removed.loc[removed["reason"] == "near_evaluation_only", "rows"].sum()),
             "largest_effect_size": float(checks.loc[~separation, "found"].abs().max()),
         },
         columns={

@@ -87,7 +87,7 @@ def split_cells(run: AssetRun) -> Product:
     ),
     settings=("negatives",),
     partitions="sky",
-    code_version="negative-pool-3",
+    code_version="negative-pool-4",
 )
 def negative_pool(run: AssetRun) -> Product:
     """Every source of a sky partition with each filter and confuser class as a flag, its pool, stratum and split.
@@ -109,8 +109,12 @@ def negative_pool(run: AssetRun) -> Product:
         run.table(name, columns=[key, "ra", "dec"]).rename(columns={key: "system_id"}).assign(catalog=name)
         for name, key in (("lens_catalog", "lens_id"), ("spectroscopic_catalog", "spec_id"))
     ]
+    listed = run.table("contaminant_catalog")
+    listed = listed[listed["matched"]]
+    reviewed = listed.loc[listed["use"] == "exclude", ["contaminant_id", "ra", "dec"]]
+    systems.append(reviewed.rename(columns={"contaminant_id": "system_id"}).assign(catalog="contaminant_catalog"))
     lenses = pd.concat(systems, ignore_index=True)
-    neighbourhood = source_neighbourhood(positions, lenses, run.table("contaminant_catalog"), settings)
+    neighbourhood = source_neighbourhood(positions, lenses, listed[listed["use"] == "contaminant"], settings)
     own = positions[~positions["in_margin"].astype(bool)]
     near = sources_near_lenses(own, lenses, settings.filters.exclusion_radius_arcsec)
     results = build_negative_pool(sources, neighbourhood, run.table("split_cells"), settings, run.scratch)

@@ -39,7 +39,7 @@ def read_lens_list(source: LensSource, path: Path) -> pd.DataFrame:
 
     Raises CatalogError with file, row and column for a position, type or grading that is none.
     """
-    raw = read_text_table(path, source.sha256)
+    raw = read_text_table(path, source.sha256, may_be_empty=source.origin == "simulated")
     columns = source.columns
     require_columns(path, raw, list(columns.model_dump().values()))
     frame = pd.DataFrame(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import healpy
 import numpy as np
@@ -51,6 +51,15 @@ def sources_near(
     cells = cells_touched(ra_deg, dec_deg, radius_arcsec)
     found = [_near(path, cells, ra_deg, dec_deg, radius_arcsec) for path in parquet_paths]
     table = pa.concat_tables(found) if found else SOURCE_SCHEMA.empty_table()
+    return table.to_pandas().drop_duplicates("galaxy_id").sort_values("galaxy_id").reset_index(drop=True)
+
+
+def sources_named(parquet_paths: Iterable[str], galaxy_ids: Sequence[str]) -> pd.DataFrame:
+    """Return galaxy_id, ra, dec (degrees) of the sources (own rows of `sweep_sources`) that have one of the ids."""
+    if not len(galaxy_ids):
+        return SOURCE_SCHEMA.empty_table().select(["galaxy_id", "ra", "dec"]).to_pandas()
+    wanted = pc.field("galaxy_id").isin(pa.array(sorted(set(galaxy_ids)), pa.string())) & ~pc.field("in_margin")
+    table = ds.dataset(list(parquet_paths), format="parquet").to_table(["galaxy_id", "ra", "dec"], filter=wanted)
     return table.to_pandas().drop_duplicates("galaxy_id").sort_values("galaxy_id").reset_index(drop=True)
 
 

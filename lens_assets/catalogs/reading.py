@@ -33,11 +33,15 @@ def installed_lenscat() -> Path:
     return Path(spec.origin).parent / "data" / "catalog.csv"
 
 
-def read_text_table(path: Path, sha256: str = "") -> pd.DataFrame:
+def read_text_table(path: Path, sha256: str = "", *, may_be_empty: bool = False) -> pd.DataFrame:
     """Return a list with every value as stripped text ("" where missing), rows in file order.
+
+    A list without rows is an error unless it may be empty: nobody names a list to learn nothing.
 
     Formats by suffix: .csv, .tsv, .txt, .fits, .fit (with .gz), .vot, .votable, .xml, .parquet.
     """
+    if path.is_dir():
+        raise CatalogError(path, "(file)", "a folder", "a CSV, FITS, VOTable or Parquet file")
     if not path.is_file():
         raise CatalogError(path, "(file)", "no such file", "a CSV, FITS, VOTable or Parquet file")
     _require_checksum(path, sha256)
@@ -56,6 +60,8 @@ def read_text_table(path: Path, sha256: str = "") -> pd.DataFrame:
         raise
     except Exception as error:  # the readers raise dozens of kinds; all mean that the file is not what it is named
         raise CatalogError(path, "(file)", f"unreadable ({error})", f"a valid {kind} file") from error
+    if not len(frame) and not may_be_empty:
+        raise CatalogError(path, "(file)", "no rows", "at least one; take the list out of catalogs.yaml if it has none")
     return frame.apply(lambda column: column.str.strip()) if len(frame.columns) else frame
 
 

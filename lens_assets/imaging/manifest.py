@@ -86,8 +86,10 @@ def one_row_per_object(sample: pd.DataFrame) -> pd.DataFrame:
     """Return one row a galaxy with its membership and weights in each design.
 
     Columns that differ between designs (pool, stratum, weights) come from the primary design where the galaxy is
-    in it, else from the first design by name. Raises ValueError where label, split or position differ.
+    in it, else from the first design by name. Raises ValueError where label, split or position differ, and for
+    rows that no manifest can hold.
     """
+    _refuse_unusable(sample)
     for column in _OBJECT_COLUMNS:
         values = sample.groupby("galaxy_id")[column].nunique(dropna=False)
         if (values > 1).any():
@@ -103,6 +105,23 @@ def one_row_per_object(sample: pd.DataFrame) -> pd.DataFrame:
         for weight in ("sample_weight", "sampling_weight"):
             objects[f"{weight}_{design}"] = objects["galaxy_id"].map(rows[weight])
     return objects
+
+
+def _refuse_unusable(sample: pd.DataFrame) -> None:
+    """Raise ValueError for a sample without rows, a row twice in a design, or a position that is not on the sky."""
+    if not len(sample):
+        raise ValueError("sample: no rows; expected some. parity_report shows which filter removes everything")
+    repeated = sample.duplicated(["design", "galaxy_id"])
+    if repeated.any():
+        row = sample[repeated].iloc[0]
+        raise ValueError(f"sample: {row['galaxy_id']} stands twice in design {row['design']}; expected once")
+    on_sky = sample["ra"].between(0.0, 360.0) & sample["dec"].between(-90.0, 90.0)
+    if not on_sky.all():
+        row = sample[~on_sky].iloc[0]
+        raise ValueError(
+            f"sample: {row['galaxy_id']} lies at ra {row['ra']}, dec {row['dec']} ({int((~on_sky).sum())} such rows); "
+            "expected ra from 0 to 360 and dec from -90 to 90 degrees"
+        )
 
 
 def published_columns(

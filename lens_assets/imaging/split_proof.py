@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
@@ -14,23 +15,29 @@ from lens_assets.sky.matching import pairs_within
 from lens_assets.survey.units import depth_ivar_to_mag
 
 CONTINUOUS = ("nobs_z", "psfsize_g", "psfsize_r", "psfsize_z", "psfdepth_r_mag", "ebv", "mag_r")
-CATEGORICAL = ("type", "pool", "tier", "confuser_category", "nobs_z_bin")
+CATEGORICAL = ("label", "type", "pool", "tier", "confuser_category", "nobs_z_bin")
 CHECK_COLUMNS = ("check", "kind", "splits", "found", "bound", "passed", "detail")
 _EXAMPLES = 3
 
 
-def split_checks(manifest: pd.DataFrame, evaluation_only: pd.DataFrame, settings: SplitProofSettings) -> pd.DataFrame:
+def split_checks(
+    manifest: pd.DataFrame,
+    evaluation_only: pd.DataFrame,
+    settings: SplitProofSettings,
+    splits: Sequence[str] = SPLIT_ORDER,
+) -> pd.DataFrame:
     """Return one row a check: name, kind (`separation` must pass, `balance` warns), splits, found, bound, passed.
 
     `manifest` is the training manifest; `evaluation_only` holds galaxy_id (or null), ra, dec (degrees) of every system
-    that must never be near a training stamp, in the manifest or not. For separation `found` counts offending rows or
-    pairs; for balance it is an effect size.
+    that must never be near a training stamp, in the manifest or not; `splits` are those that the campaign fills. For
+    separation `found` counts offending rows or pairs; for balance it is an effect size.
     """
     checks = [
-        _check("rows_in_every_split", "separation", "all", _empty_splits(manifest), 0, "splits without a row"),
+        _check("rows_in_every_split", "separation", "all", _empty_splits(manifest, splits), 0, "splits without a row"),
         _unknown_splits(manifest),
         *_shared_values(manifest, ("galaxy_id", "cutout_path", "healpix_128")),
         *_null_cells(manifest),
+        *_folds(manifest),
         _near_pairs(manifest, settings.buffer_arcsec),
         *_anchors(manifest, evaluation_only, settings.buffer_arcsec),
         *_balance_checks(balance_table(manifest), settings.max_effect_size),
@@ -96,8 +103,19 @@ def _check(name: str, kind: str, splits: str, found: float, bound: float, detail
     return name, kind, splits, float(found), float(bound), bool(passed), detail
 
 
-def _empty_splits(manifest: pd.DataFrame) -> int:
-    return sum(not (manifest["split"] == split).any() for split in SPLIT_ORDER)
+def _empty_splits(manifest: pd.DataFrame, splits: Sequence[str]) -> int:
+    return sum(not (manifest["split"] == split).any() for split in splits)
+
+
+def _folds(manifest: pd.DataFrame) -> list[tuple[object, ...]]:
+    """Return checks that every row has a fold, that a cell lies in one region and a region in one fold."""
+    missing = manifest["fold"].isna() | manifest["region_id"].isna()
+    checks = [_check("no_null_fold", "separation", "all", int(missing.sum()), 0, _examples(manifest, missing))]
+    for part, whole in (("healpix_128", "region_id"), ("region_id", "fold")):
+        several = manifest.groupby(part)[whole].nunique() > 1
+        detail = ", ".join(str(name) for name in several.index[several][:_EXAMPLES])
+        checks.append(_check(f"one_{whole}_per_{part}", "separation", "all", int(several.sum()), 0, detail))
+    return checks
 
 
 def _unknown_splits(manifest: pd.DataFrame) -> tuple[object, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import healpy
 import numpy as np
@@ -21,16 +22,50 @@ IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class DigestTable:
+    """u of every cell up to the highest one hashed, NaN for cells that were not; looked up by cell number."""
+
+    values: FloatArray
+
+    def of(self, cells: ArrayLike) -> FloatArray:
+        """Return u in [0, 1) of each cell, shape of the input.
+
+        Raises ValueError where a cell is null, NaN, negative, not a whole number or not in the table.
+        """
+        wanted = _whole_cells(cells)
+        if wanted.size and wanted.max() >= len(self.values):
+            raise ValueError(
+                f"cell {wanted.max()} is not in the table of digests, which ends at {len(self.values) - 1}"
+            )
+        u = self.values[wanted]
+        if np.isnan(u).any():
+            raise ValueError(f"cell {wanted[np.isnan(u)][0]} is not in the table of digests")
+        return u
+
+
+def digest_table(cells: ArrayLike, seed: int) -> DigestTable:
+    """Return the table of u of the given cells, each hashed once; the whole sky at nside 128 takes 1.5 MB."""
+    distinct = _distinct(_whole_cells(cells))
+    digests = [hashlib.sha256(f"{cell}_{seed}".encode()).digest() for cell in distinct.tolist()]
+    values = np.full(int(distinct[-1]) + 1 if len(distinct) else 0, np.nan)
+    values[distinct] = np.asarray([int.from_bytes(digest[:4], "big") for digest in digests]) / _TWO_TO_32
+    return DigestTable(values)
+
+
 def cell_uniform(cells: ArrayLike, seed: int) -> FloatArray:
-    """Return u in [0, 1) of each cell, shape (N,); each distinct cell is hashed once.
+    """Return u in [0, 1) of each cell, shape of the input; each distinct cell is hashed once.
 
     Raises ValueError where a cell is null, NaN, negative or not a whole number: such a row has no split.
     """
-    values = _whole_cells(cells)
-    distinct, index = np.unique(values, return_inverse=True)
-    digests = [hashlib.sha256(f"{cell}_{seed}".encode()).digest() for cell in distinct.tolist()]
-    table = np.asarray([int.from_bytes(digest[:4], "big") for digest in digests], dtype=np.float64) / _TWO_TO_32
-    return table[index.reshape(values.shape)]
+    return digest_table(cells, seed).of(cells)
+
+
+def _distinct(values: IntArray) -> IntArray:
+    """Return the distinct cells in rising order, without sorting the rows."""
+    seen = np.zeros(int(values.max(initial=-1)) + 1, dtype=bool)
+    seen[values] = True
+    return np.flatnonzero(seen)
 
 
 def split_of_uniform(u: ArrayLike, fractions: Mapping[str, float]) -> NDArray[np.str_]:
@@ -136,6 +171,8 @@ def split_table(
 
 def _whole_cells(cells: ArrayLike) -> IntArray:
     values = np.asarray(pd.array(cells) if not isinstance(cells, np.ndarray) else cells)
+    if np.issubdtype(values.dtype, np.signedinteger) and values.min(initial=0) >= 0:
+        return values.astype(np.int64, copy=False)
     missing = pd.isna(values)
     number = np.where(missing, -1, values).astype(np.float64)
     bad = (number < 0) | (number != np.floor(number))

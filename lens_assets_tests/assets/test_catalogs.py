@@ -72,13 +72,42 @@ def test_the_switch_decides_what_spectra_do_to_imaging_candidates(campaign, lens
     assert set(freed.table["use"]) == {"training"}
 
 
-def test_contaminants_follow_their_list(campaign):
-    product = run_asset(contaminant_catalog, campaign, lake=survey_lake(campaign))
-    assert product.summary == {"contaminants": 1, "lists": 1, "category_ring": 1}
-    none = run_asset(contaminant_catalog, with_catalogs(campaign, contaminants=[]), lake=survey_lake(campaign))
-    assert none.summary == {"contaminants": 0, "lists": 0}
-    two = run_asset(contaminant_catalog, campaign, lake=survey_lake(campaign, reviewed=pd.concat([REVIEWED] * 2)))
-    assert two.table["contaminant_id"].is_unique and len(two.table) == 2
+def with_sources(campaign, **lists):
+    """Return a lake with the tiny survey ingested, every other partition being empty."""
+    lake = survey_lake(campaign, **lists)
+    table = run_asset(sweep_sources, campaign, partition=PARTITION, lake=lake).table
+    for key in campaign.survey.sky_partitions:
+        store(lake, "sweep_sources", table if key == PARTITION else table.slice(0, 0), key)
+    return lake
+
+
+def test_contaminants_follow_their_list_and_the_survey(campaign):
+    product = run_asset(contaminant_catalog, campaign, lake=with_sources(campaign))
+    counts = {"contaminants": 1, "lists": 1, "reviews": 0, "matched": 1, "reviewed_lenses": 0}
+    assert product.summary == counts | {"category_ring": 1}
+    assert product.table["separation_arcsec"].iloc[0] == pytest.approx(0.0, abs=1e-3)
+    none = run_asset(contaminant_catalog, with_catalogs(campaign, contaminants=[]), lake=with_sources(campaign))
+    assert none.summary == dict.fromkeys(counts, 0)
+    moved = pd.concat([REVIEWED, REVIEWED.assign(DEC=40.0), REVIEWED.assign(DEC=1.001)])
+    three = run_asset(contaminant_catalog, campaign, lake=with_sources(campaign, reviewed=moved))
+    assert three.table["contaminant_id"].is_unique
+    assert three.summary["unmatched_outside_footprint"] == three.summary["unmatched_no_source_in_radius"] == 1
+
+
+def test_labels_of_reviewers_come_back(campaign, tmp_path):
+    lake = with_sources(campaign)
+    ids = lake.table("sweep_sources", PARTITION)["galaxy_id"].tolist()
+    path = tmp_path / "labels.csv"
+    pd.DataFrame({"galaxy_id": ids[:2], "label": ["lens", "spiral"], "reviewer": "ada"}).to_csv(path, index=False)
+    review = {
+        "name": "night_one", "origin": "file", "path": str(path), "sha256": "", "galaxy_id_column": "galaxy_id",
+        "ra_column": "", "dec_column": "", "label_column": "label", "reviewer_column": "reviewer",
+    }  # fmt: skip
+    product = run_asset(contaminant_catalog, with_catalogs(campaign, reviews=[review]), lake=lake)
+    assert product.summary["reviewed_lenses"] == 1 and product.summary["reviews"] == 1
+    assert product.tables["reviewed_lenses"]["galaxy_id"].tolist() == ids[:1]
+    uses = product.table.set_index("galaxy_id")["use"]
+    assert (uses[ids[0]], uses[ids[1]]) == ("exclude", "contaminant")
 
 
 def run_positives(campaign, rows=None, **changes):

@@ -136,17 +136,21 @@ def test_manifest_proof_and_audit_follow_their_inputs(campaign, lake, sample):
     assert product.table.num_rows + len(product.tables["excluded"]) == sample["galaxy_id"].nunique()
     excluded = product.tables["excluded"].set_index("galaxy_id")["reason"]
     assert excluded[hole] == "quality:missing_core_r"
-    store(lake, "training_manifest", product.table)
+    store(lake, "training_manifest", product.table, tables=product.tables)
 
     proof = run_asset(assets.split_proof, campaign, lake=lake)
     assert proof.summary["separation_passed"]
+    assert proof.summary["removed_by_the_buffer"] == product.summary["removed_by_the_buffer"]
     broken = product.table.to_pandas()
     test_cell = broken.loc[broken["split"] == "test", "healpix_128"].iloc[0]
     broken.loc[broken.index[broken["split"] == "train"][0], "healpix_128"] = test_cell
-    store(lake, "training_manifest", broken)
+    store(lake, "training_manifest", broken, tables=product.tables)
     proof = run_asset(assets.split_proof, campaign, lake=lake)
     failed = proof.table[~proof.table["passed"] & (proof.table["kind"] == "separation")]
-    assert set(failed["check"]) == {"disjoint_healpix_128"} and not proof.summary["separation_passed"]
+    assert (
+        set(failed["check"]) == {"disjoint_healpix_128", "one_region_id_per_healpix_128"}
+        and not proof.summary["separation_passed"]
+    )
 
     store(lake, "training_manifest", product.table)
     audit = run_asset(assets.shortcut_audit, campaign, lake=lake)

@@ -36,7 +36,8 @@ def sources(campaign: Campaign) -> dict[str, pd.DataFrame]:
 def catalogs(**replaced: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the catalogs that the pool reads, empty but for what is given."""
     positions = pd.DataFrame({"ra": pd.Series(dtype=float), "dec": pd.Series(dtype=float)})
-    contaminants = positions.assign(contaminant_id="", galaxy_id="", category="", source_catalog="")
+    contaminants = positions.assign(contaminant_id="", galaxy_id="", category="", source_catalog="", use="")
+    contaminants["matched"] = pd.Series(dtype=bool)
     empty = {
         "lens_catalog": positions.assign(lens_id=pd.Series(dtype=str)),
         "spectroscopic_catalog": positions.assign(spec_id=pd.Series(dtype=str)),
@@ -102,7 +103,7 @@ def test_a_curated_contaminant_names_its_source(
     listed = pd.DataFrame(
         {
             "contaminant_id": ["c1"], "galaxy_id": [None], "ra": [target["ra"]], "dec": [target["dec"]],
-            "category": ["ring"], "source_catalog": ["list"],
+            "category": ["ring"], "source_catalog": ["list"], "use": ["contaminant"], "matched": [True],
         }
     )  # fmt: skip
     after = make_pool(campaign, sources, contaminant_catalog=listed).table.to_pandas().set_index("galaxy_id")  # type: ignore[union-attr]
@@ -111,6 +112,23 @@ def test_a_curated_contaminant_names_its_source(
         "ring",
         "extension",
     ]
+
+
+def test_a_reviewed_lens_and_its_neighbours_are_no_negatives(
+    campaign: Campaign, sources: dict[str, pd.DataFrame], pool: pd.DataFrame
+) -> None:
+    target = pool[pool["pool"] == "N1"].iloc[0]
+    listed = pd.DataFrame(
+        {
+            "contaminant_id": ["r1"], "galaxy_id": [target["galaxy_id"]], "ra": [target["ra"]], "dec": [target["dec"]],
+            "category": ["lens"], "source_catalog": ["review"], "use": ["exclude"], "matched": [True],
+        }
+    )  # fmt: skip
+    product = make_pool(campaign, sources, contaminant_catalog=listed)
+    after = product.table.to_pandas().set_index("galaxy_id")  # type: ignore[union-attr]
+    row = after.loc[target["galaxy_id"]]
+    assert pd.isna(row["pool"]) and not row["is_candidate"] and row["first_failed_filter"] == "exclusion"
+    assert pd.isna(row["contaminant_category"]) and product.summary["curated_contaminants"] == 0
 
 
 def test_a_partition_without_sources_is_an_empty_table(campaign: Campaign, sources: dict[str, pd.DataFrame]) -> None:

@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 
 from lens_assets.catalogs.lenses import build_lens_catalog, read_lens_list
-from lens_assets.catalogs.others import build_spectroscopic_catalog
 from lens_assets.catalogs.reading import installed_lenscat
+from lens_assets.catalogs.spectroscopic import build_spectroscopic_catalog
 from lens_assets_tests.catalogs.settings import catalog_settings, lens_source
 
 SLACS = "Auger et al. (2009) - arXiv:0911.2471 | Bolton et al. (2008) - arXiv:0805.1931"

@@ -83,6 +83,44 @@ def test_missing_columns_and_files_are_named(tmp_path):
         read_text_table(tmp_path / "list.fits")
 
 
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda path: path.write_text(""), r"lenses.csv.*unreadable \(No columns"),
+        (lambda path: path.write_text("name,RA,DEC\n"), r"lenses.csv.*no rows; expected at least one"),
+        (lambda path: path.write_bytes(b"PK\x03\x04\xff\xfe"), r"lenses.csv.*a valid .csv file"),
+        (lambda path: (path.unlink(missing_ok=True), path.mkdir()), r"lenses.csv.*found a folder"),
+    ],
+)
+def test_a_file_without_a_table_is_named(tmp_path, spoil, message):
+    path = tmp_path / "lenses.csv"
+    spoil(path)
+    with pytest.raises(CatalogError, match=message):
+        read_lens_list(lens_source(), path)
+
+
+def test_a_truncated_gzip_is_named(tmp_path):
+    import gzip
+
+    frame = pd.concat([ROWS] * 500, ignore_index=True)
+    whole = gzip.compress(frame.to_csv(index=False).encode())
+    path = tmp_path / "lenses.csv.gz"
+    path.write_bytes(whole)
+    assert len(read_text_table(path)) == len(frame)
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CatalogError, match=r"lenses.csv.gz.*unreadable.*expected a valid .csv file"):
+        read_text_table(path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, "nan", "-inf"])
+@pytest.mark.parametrize("column", ["RA", "DEC"])
+def test_a_position_that_is_not_finite_is_named(tmp_path, column, value):
+    frame = ROWS.astype(object).copy()
+    frame.loc[1, column] = value
+    with pytest.raises(CatalogError, match=f"row 2, column {column}.*expected degrees"):
+        read_lens_list(lens_source(), write(tmp_path, ".csv", frame))
+
+
 def test_a_changed_file_is_refused_when_its_checksum_is_stated(tmp_path):
     path = write(tmp_path, ".csv")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()

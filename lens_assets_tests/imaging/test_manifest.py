@@ -211,6 +211,22 @@ def test_a_galaxy_that_is_a_lens_in_one_design_and_not_in_another_is_refused():
         build(sample)
 
 
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda sample: sample.iloc[:0], "no rows; expected some"),
+        (lambda sample: pd.concat([sample, sample.iloc[3:4]]), "stands twice in design baseline"),
+        (lambda sample: sample.assign(ra=sample["ra"].where(sample.index != 4)), "lies at ra nan.*1 such rows"),
+        (lambda sample: sample.assign(dec=sample["dec"].where(sample.index != 4, 90.5)), "dec 90.5.*from -90 to 90"),
+        (lambda sample: sample.assign(ra=-1.0), "lies at ra -1.0.*60 such rows"),
+    ],
+)
+def test_a_sample_that_cannot_be_a_manifest_is_refused(spoil, message):
+    whole = sample_table()
+    with pytest.raises(ValueError, match=message):
+        build(spoil(whole), cutouts_table(whole), features_table(whole))
+
+
 def test_the_order_of_rows_does_not_matter():
     sample = sample_table()
     shuffled = sample.sample(frac=1.0, random_state=3)

@@ -46,10 +46,29 @@ def _move(table, row, **values):
         (lambda t: _move(t.astype({"healpix_128": float}), 1, healpix_128=np.nan), "no_null_healpix_128"),
         (lambda t: _move(t, 1, split="holdout"), "split_is_known"),
         (lambda t: t[t["split"] != "val"], "rows_in_every_split"),
+        (lambda t: _move(t, 0, fold=3), "one_fold_per_region_id"),
+        (lambda t: _move(t, 0, region_id=99), "one_region_id_per_healpix_128"),
+        (lambda t: _move(t.astype({"fold": float}), 0, fold=np.nan), "no_null_fold"),
     ],
 )  # fmt: skip
 def test_each_kind_of_sharing_is_found_by_its_own_check(fault, check):
     assert check in failed(fault(rows()))
+
+
+def test_seventy_thirty_needs_no_test_split():
+    sample = sample_table()
+    sample["split"] = sample["split"].replace({"test": "val"})
+    whole = manifest.assemble(sample, cutouts_table(sample), features_table(sample), no_systems(), SETTINGS).rows
+    checks = split_checks(whole, no_systems(), SETTINGS.split_proof, ("train", "val"))
+    assert checks.loc[checks["kind"] == "separation", "passed"].all()
+    assert failed(whole) == {"rows_in_every_split"}
+
+
+def test_a_class_more_frequent_in_one_split_shows():
+    table = rows(600)
+    shifted = table.assign(label=np.where(table["split"] == "train", 1, table["label"]))
+    checks = split_checks(shifted, no_systems(), SETTINGS.split_proof).set_index("check")
+    assert checks.loc["balance_label", "found"] > 0.5 and not checks.loc["balance_label", "passed"]
 
 
 def test_a_pair_of_splits_within_the_buffer_is_found_and_named():

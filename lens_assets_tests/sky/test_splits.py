@@ -11,9 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lens_assets.sky.healpix import pixel_of
 from lens_assets.sky.splits import (
     cell_uniform,
+    connected_cells,
     contiguous_regions,
+    digest_table,
     region_folds,
     split_of_cells,
     split_of_uniform,
@@ -128,3 +131,36 @@ def test_real_sky_fractions_are_near_their_targets() -> None:
     )
     share = table["split"].value_counts(normalize=True)
     assert all(abs(share[name] - fraction) < 0.01 for name, fraction in PUBLISHED.items())
+
+
+def test_regions_may_cross_blocks_when_none_are_given() -> None:
+    corner = 63
+    neighbours = healpy.get_all_neighbours(128, corner, nest=True)
+    across = next(int(cell) for cell in neighbours if cell > corner)
+    assert len(set(contiguous_regions([corner, across], 128, 16).tolist())) == 2
+    assert connected_cells([corner, across], 128).tolist() == [corner, corner]
+    assert connected_cells([], 128).tolist() == []
+    with pytest.raises(ValueError, match="listed twice"):
+        connected_cells([1, 1], 128)
+
+
+def test_the_published_cell_of_a_position_is_healpys() -> None:
+    rng = np.random.default_rng(3)
+    ra, dec = rng.uniform(0, 360, 500), np.degrees(np.arcsin(rng.uniform(-1, 1, 500)))
+    expected = healpy.ang2pix(128, np.radians(90.0 - dec), np.radians(ra), nest=True)
+    assert pixel_of(128, ra, dec).tolist() == expected.tolist()
+    assert pixel_of(128, [np.nan, 10.0, 10.0], [0.0, 90.5, np.nan]).tolist() == [-1, -1, -1]
+    with pytest.raises(ValueError, match="2 rows have no HEALPix cell, the first is row 0"):
+        cell_uniform(pixel_of(128, [np.nan, 10.0, 20.0], [0.0, 91.0, 0.0]), 42)
+
+
+def test_the_table_of_digests_holds_what_it_hashed_and_refuses_the_rest() -> None:
+    table = digest_table([3, 7, 7], 42)
+    assert table.of([[7, 3]]).tolist() == [cell_uniform([7, 3], 42).tolist()]
+    with pytest.raises(ValueError, match="cell 5 is not in the table"):
+        table.of([3, 5])
+    with pytest.raises(ValueError, match="cell 9 is not in the table of digests, which ends at 7"):
+        table.of([9])
+    with pytest.raises(ValueError, match="no HEALPix cell"):
+        table.of(np.array([3, -1]))
+    assert cell_uniform(np.zeros(0, dtype=np.int64), 42).tolist() == []

@@ -129,6 +129,26 @@ class ContaminantSource(Settings):
         return self
 
 
+class ReviewSource(Settings):
+    """Labels that reviewers gave to negatives, for instance to those that a detector scored highest."""
+
+    name: CatalogName = setting("name of the list")
+    origin: Literal["file"] = setting("a file of your own")
+    path: str = setting("CSV, FITS, VOTable or Parquet file, relative to the campaign", min_length=1)
+    sha256: str = setting("checksum the file must have; empty: any", pattern=r"^([0-9a-f]{64})?$")
+    galaxy_id_column: str = setting("column of the Tractor id; empty: by position")
+    ra_column: str = setting("column of the right ascension; empty: by id", "deg")
+    dec_column: str = setting("column of the declination; empty: by id", "deg")
+    label_column: str = setting("column of the label: a kind of contaminant, or lens", min_length=1)
+    reviewer_column: str = setting("column of the reviewer", min_length=1)
+
+    @model_validator(mode="after")
+    def _placed(self) -> ReviewSource:
+        if bool(self.ra_column) != bool(self.dec_column) or bool(self.galaxy_id_column) == bool(self.ra_column):
+            raise ValueError(f"reviews {self.name}: expected either galaxy_id_column, or ra_column and dec_column")
+        return self
+
+
 class CatalogsSettings(Settings):
     """Lists of lenses and non-lenses, and the match to the survey."""
 
@@ -143,6 +163,7 @@ class CatalogsSettings(Settings):
     spectroscopic_match_radius_arcsec: float = setting("match to imaging candidates", "arcsec", gt=0, le=30)
     spectroscopic_matched_use: Literal["evaluation", "training"] = setting("use of candidates so matched")
     contaminants: tuple[ContaminantSource, ...] = setting("curated lists of non-lenses")
+    reviews: tuple[ReviewSource, ...] = setting("labels given to negatives; what is labelled lens is no negative")
     match_radius_arcsec: float = setting("lens to Tractor source", "arcsec", gt=0, le=10)
     coverage_radius_arcsec: float = setting("no source at all within it: outside the survey", "arcsec", gt=0, le=600)
     match_types: tuple[MorphologicalType, ...] = setting("Tractor types a lens may have", min_length=1)
@@ -165,7 +186,10 @@ class CatalogsSettings(Settings):
             ("families", [item.name for item in self.families]),
             ("tiers", [str(item.grading) for item in self.tiers]),
             ("spectroscopic", [item.name for item in self.spectroscopic]),
-            ("contaminants", [item.name for item in self.contaminants]),
+            (
+                "contaminants and reviews",
+                [*(item.name for item in self.contaminants), *(item.name for item in self.reviews)],
+            ),
         )
         for group, names in groups:
             repeated = sorted({name for name in names if names.count(name) > 1})

@@ -70,11 +70,17 @@ def _spectroscopic(campaign: Campaign) -> list[Expectation]:
 
 
 def _contaminants(campaign: Campaign) -> list[Expectation]:
-    del campaign
+    radius = campaign.negatives.contaminant_match_radius_arcsec
+    matched = {"row_condition": "matched == True", "condition_parser": "pandas"}
+    unmatched = {"row_condition": "matched == False", "condition_parser": "pandas"}
     return [
         *_identified("contaminant_id"),
         *_on_the_sky(),
         ("expect_column_values_to_not_be_null", {"column": "category"}),
+        ("expect_column_values_to_be_in_set", {"column": "use", "value_set": ["contaminant", "exclude"]}),
+        ("expect_column_values_to_not_be_null", {"column": "galaxy_id", **matched}),
+        ("expect_column_values_to_not_be_null", {"column": "unmatched_reason", **unmatched}),
+        ("expect_column_values_to_be_between", {"column": "separation_arcsec", "min_value": 0, "max_value": radius}),
     ]
 
 
@@ -119,6 +125,7 @@ SUITES = {
         expectations=_contaminants,
         corruptions={
             "expect_column_values_to_not_be_null:category": _with("category", None),
+            "expect_column_values_to_be_in_set:use": _with("use", "positive"),
             "expect_column_values_to_be_unique:contaminant_id": _repeated,
         },
     ),

@@ -10,7 +10,7 @@ from lens_assets.campaign.campaign import load_campaign
 from lens_assets.checks.great_expectations import validate
 from lens_assets.checks.suites import catalogs, sampling_positives, survey
 from lens_assets_tests.assets.lens_survey import PARTITION, survey_lake
-from lens_assets_tests.assets.test_catalogs import run_positives, with_catalogs
+from lens_assets_tests.assets.test_catalogs import run_positives, with_catalogs, with_sources
 from lens_assets_tests.support import run_asset, store
 
 SUITES = catalogs.SUITES | survey.SUITES | sampling_positives.SUITES
@@ -30,7 +30,7 @@ def tables(campaign):
     return {
         "lens_catalog": lenses,
         "spectroscopic_catalog": run_asset(spectroscopic_catalog, campaign, lake=lake).table,
-        "contaminant_catalog": run_asset(contaminant_catalog, campaign, lake=lake).table,
+        "contaminant_catalog": run_asset(contaminant_catalog, campaign, lake=with_sources(campaign)).table,
         "sweep_sources": sources.table.to_pandas(),
         "sweep_files_tolerated": sources.tables["files"],
         "sweep_files_all_read": sources.tables["files"],

@@ -1,4 +1,4 @@
-"""Spectroscopically selected systems, which are never trained on unless a campaign says so, and curated non-lenses."""
+"""Spectroscopically selected systems, which are never trained on unless a campaign says so."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lens_assets.campaign.stages.catalogs import CatalogsSettings, ContaminantSource, SpectroscopicSource
+from lens_assets.campaign.stages.catalogs import CatalogsSettings, SpectroscopicSource
 from lens_assets.catalogs.identity import lens_ids
 from lens_assets.catalogs.lenses import EXCLUDE_ONLY, POSITIVE
 from lens_assets.catalogs.reading import (
@@ -22,15 +22,14 @@ from lens_assets.sky.matching import nearest_within
 SPECTROSCOPIC_COLUMNS = (
     "spec_id", "name", "ra", "dec", "source_catalog", "confirmation", "matched_lens_id", "separation_arcsec", "use",
 )  # fmt: skip
-CONTAMINANT_COLUMNS = ("contaminant_id", "name", "ra", "dec", "category", "source_catalog", "galaxy_id")
 
 
 def read_spectroscopic_list(source: SpectroscopicSource, path: Path) -> pd.DataFrame:
     """Return one list of spectroscopic systems: spec_id, name, ra, dec, source_catalog, confirmation."""
-    raw = read_text_table(path, source.sha256)
+    raw = read_text_table(path, source.sha256, may_be_empty=source.origin == "simulated")
     status = source.confirmation_column
     require_columns(path, raw, [source.name_column, source.ra_column, source.dec_column, status])
-    frame = _positions(path, raw, source.name_column, source.ra_column, source.dec_column)
+    frame = positions(path, raw, source.name_column, source.ra_column, source.dec_column)
     frame["source_catalog"] = source.name
     frame["confirmation"] = raw[status].str.lower().to_numpy() if status else source.confirmation
     bad = np.flatnonzero(~frame["confirmation"].isin(["confirmed", "silver"]))
@@ -84,37 +83,8 @@ def _trained_families(settings: CatalogsSettings) -> list[str]:
     return [rule.name for rule in settings.families if rule.use == "training"]
 
 
-def read_contaminant_list(source: ContaminantSource, path: Path) -> pd.DataFrame:
-    """Return one list of non-lenses with the columns CONTAMINANT_COLUMNS; positions may stand in the J-names."""
-    raw = read_text_table(path, source.sha256)
-    used = [source.name_column, source.ra_column, source.dec_column, source.category_column, source.galaxy_id_column]
-    require_columns(path, raw, [*used, *source.keep_where])
-    for column, wanted in source.keep_where.items():
-        raw = raw[raw[column] == wanted]
-    frame = _positions(path, raw, source.name_column, source.ra_column, source.dec_column)
-    frame["category"] = raw[source.category_column].to_numpy() if source.category_column else source.category
-    empty = np.flatnonzero((frame["category"] == "").to_numpy())
-    if len(empty):
-        row = int(raw.index[empty[0]]) + 1
-        raise CatalogError(path, source.category_column, "an empty text", "a kind of contaminant", row)
-    frame["source_catalog"] = source.name
-    ids = raw[source.galaxy_id_column].to_numpy(dtype=object) if source.galaxy_id_column else ""
-    galaxy_id = pd.Series(ids, index=frame.index, dtype="str")
-    frame["galaxy_id"] = galaxy_id.mask(galaxy_id == "")
-    frame["contaminant_id"] = lens_ids(source.name, frame["ra"], frame["dec"], frame["name"].tolist())
-    return frame[list(CONTAMINANT_COLUMNS)]
-
-
-def build_contaminant_catalog(lists: list[pd.DataFrame]) -> pd.DataFrame:
-    """Return all lists together (CONTAMINANT_COLUMNS, sorted by contaminant_id); no lists make an empty table."""
-    frame = pd.concat([pd.DataFrame(columns=list(CONTAMINANT_COLUMNS)), *lists], ignore_index=True)
-    texts = ["contaminant_id", "name", "category", "source_catalog"]
-    frame = frame.astype(dict.fromkeys(texts, "str") | {"ra": "float64", "dec": "float64"})
-    frame["galaxy_id"] = pd.Series(frame["galaxy_id"].to_numpy(dtype=object), dtype="str")
-    return frame.sort_values("contaminant_id", kind="stable").reset_index(drop=True)
-
-
-def _positions(path: Path, raw: pd.DataFrame, name: str, ra: str, dec: str) -> pd.DataFrame:
+def positions(path: Path, raw: pd.DataFrame, name: str, ra: str, dec: str) -> pd.DataFrame:
+    """Return name, ra and dec (degrees) of the rows of a list; without columns of a position they are J-names."""
     if ra:
         ra_deg = parse_degrees(path, raw[ra], 0.0, 360.0) % 360.0
         dec_deg = parse_degrees(path, raw[dec], -90.0, 90.0)

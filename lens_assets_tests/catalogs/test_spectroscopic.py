@@ -1,20 +1,14 @@
-"""Spectroscopic systems and contaminants."""
+"""Spectroscopic systems: their status, their use, and the candidates they coincide with."""
 
 import json
 
 import pandas as pd
 import pytest
 
-from lens_assets.campaign.stages.catalogs import ContaminantSource, SpectroscopicSource
+from lens_assets.campaign.stages.catalogs import SpectroscopicSource
 from lens_assets.catalogs.lenses import build_lens_catalog, read_lens_list
-from lens_assets.catalogs.others import (
-    CONTAMINANT_COLUMNS,
-    build_contaminant_catalog,
-    build_spectroscopic_catalog,
-    read_contaminant_list,
-    read_spectroscopic_list,
-)
 from lens_assets.catalogs.reading import CatalogError, installed_lenscat
+from lens_assets.catalogs.spectroscopic import build_spectroscopic_catalog, read_spectroscopic_list
 from lens_assets_tests.catalogs.settings import catalog_settings
 from lens_assets_tests.survey.reference import reference_file
 
@@ -22,18 +16,10 @@ LIST = {
     "name": "spectra", "origin": "file", "path": "spectra.csv", "sha256": "", "name_column": "TARGETID",
     "ra_column": "TARGET_RA", "dec_column": "TARGET_DEC", "confirmation_column": "", "confirmation": "silver",
 }  # fmt: skip
-REVIEWED = {
-    "name": "reviewed", "origin": "file", "path": "x.csv", "sha256": "", "name_column": "name", "ra_column": "ra",
-    "dec_column": "dec", "category_column": "category", "category": "", "galaxy_id_column": "", "keep_where": {},
-}  # fmt: skip
 
 
 def spectroscopic(**changes):
     return SpectroscopicSource.model_validate_json(json.dumps(LIST | changes))
-
-
-def contaminants(**changes):
-    return ContaminantSource.model_validate_json(json.dumps(REVIEWED | changes))
 
 
 @pytest.fixture(scope="module")
@@ -73,31 +59,3 @@ def test_a_wrong_status_is_named(tmp_path):
     )
     with pytest.raises(CatalogError, match=r"row 1, column status.*confirmed or silver"):
         read_spectroscopic_list(source, path)
-
-
-def test_real_contaminants_with_positions_and_with_j_names():
-    artefacts = read_contaminant_list(contaminants(), reference_file("catalogs/artifact_contaminants.csv"))
-    rings = read_contaminant_list(
-        contaminants(
-            name="rings", name_column="id_str", ra_column="", dec_column="", category_column="", category="ring",
-            keep_where={"ring": "1"},
-        ),
-        reference_file("catalogs/rings_gz_decals.csv"),
-    )  # fmt: skip
-    table = build_contaminant_catalog([artefacts, rings])
-    assert len(artefacts) == 77
-    assert 0 < len(rings) < 470
-    assert table["contaminant_id"].is_unique
-    assert "spike" in set(table["category"])
-    assert table["dec"].between(-90, 90).all()
-    assert table["galaxy_id"].isna().all()
-
-
-def test_no_lists_make_an_empty_table():
-    table = build_contaminant_catalog([])
-    assert (list(table.columns), len(table)) == (list(CONTAMINANT_COLUMNS), 0)
-
-
-def test_a_list_states_its_categories_in_one_way():
-    with pytest.raises(ValueError, match="exactly one of category_column and category"):
-        contaminants(category="ring")
