@@ -156,7 +156,7 @@ def test_the_published_cell_of_a_position_is_healpys() -> None:
 
 def test_the_table_of_digests_holds_what_it_hashed_and_refuses_the_rest() -> None:
     table = digest_table([3, 7, 7], 42)
-    assert table.of([[7, 3]]).tolist() == [cell_uniform([7, 3], 42).tolist()]
+    assert table.of(np.array([[7, 3]])).tolist() == [cell_uniform([7, 3], 42).tolist()]
     with pytest.raises(ValueError, match="cell 5 is not in the table"):
         table.of([3, 5])
     with pytest.raises(ValueError, match="cell 9 is not in the table of digests, which ends at 7"):
