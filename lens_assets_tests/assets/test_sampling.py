@@ -188,6 +188,24 @@ def test_a_pool_that_is_empty_stops_the_sample_with_the_cascade(
             run_asset(asset, campaign, {name: inputs[name] for name in asset.inputs if name in inputs})
 
 
+def test_exp_lenses_are_kept_in_strata_of_their_own(
+    campaign: Campaign, sources: dict[str, pd.DataFrame], pool: pd.DataFrame
+) -> None:
+    keys = campaign.survey.sky_partitions
+    cells = synthetic.cells_of(pd.concat(sources.values(), ignore_index=True))
+    lenses = synthetic.positives(sources[keys[0]], 60, cells).assign(evaluation_only=False)
+    expected = lenses[lenses["matched"] & (lenses["type"] == "EXP")]
+    pools = {keys[0]: pool, **dict.fromkeys(keys[1:], pool.iloc[:0])}
+    inputs = {"negative_pool": pools, "positives": lenses, "split_cells": cells}
+    product = run_asset(stratified_sample, campaign, inputs)
+    baseline = product.table[product.table["design"] == "baseline"]
+    kept = baseline[(baseline["label"] == 1) & (baseline["type"] == "EXP")]
+    assert set(kept["galaxy_id"]) == set(expected["galaxy_id"]) and len(kept) > 3
+    assert kept["stratum"].str.startswith("EXP|").all()
+    others = baseline[(baseline["label"] == 1) & (baseline["type"] != "EXP")]
+    assert not set(others["stratum"]) & set(kept["stratum"])
+
+
 def test_every_model_is_an_asset_that_knows_what_it_reads(campaign: Campaign) -> None:
     by_name = {asset.name: asset for asset in SQL_MODELS}
     assert by_name["sql/negative_pool"].inputs == ("sql/int_negative_pools",)
