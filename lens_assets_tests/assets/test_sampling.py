@@ -80,6 +80,39 @@ def test_more_sky_adds_cells_and_changes_no_split(campaign: Campaign, sources: d
     assert large.loc[small.index, "split"].equals(small["split"])
 
 
+def with_splits(campaign: Campaign, **changes: object) -> Campaign:
+    """Return the campaign with other settings of the splits."""
+    from dataclasses import replace
+
+    from lens_assets.campaign.stages.splits import SplitsSettings
+
+    content = campaign.contents["splits"] | changes
+    settings = SplitsSettings.model_validate_json(json.dumps(content))
+    return replace(campaign, stages={**campaign.stages, "splits": settings})
+
+
+def test_seventy_thirty_and_contiguous_blocks_are_settings(
+    campaign: Campaign, sources: dict[str, pd.DataFrame]
+) -> None:
+    two = with_splits(campaign, fractions={"train": 0.7, "val": 0.3, "test": 0.0})
+    product = run_asset(split_cells, two, {"sweep_sources": sources})
+    assert set(product.table["split"]) == {"train", "val"} and product.summary["cells_test"] == 0
+    blocks = run_asset(split_cells, with_splits(campaign, hash_nside=16), {"sweep_sources": sources}).table
+    by_block = blocks.groupby(blocks["healpix_128"] // 64)["split"].nunique()
+    assert (by_block == 1).all() and by_block.size < len(blocks)
+    assert (run_asset(split_cells, campaign, {"sweep_sources": sources}).table["u"] != blocks["u"]).any()
+
+
+def test_a_source_without_a_place_on_the_sky_stops_the_splits(
+    campaign: Campaign, sources: dict[str, pd.DataFrame]
+) -> None:
+    key = campaign.survey.sky_partitions[0]
+    frame = sources[key].copy()
+    frame.loc[frame.index[3], ["ra", "healpix_128"]] = [np.nan, -1]
+    with pytest.raises(ValueError, match=r"1 rows have no HEALPix cell.*find out why its position is missing"):
+        run_asset(split_cells, campaign, {"sweep_sources": {**sources, key: frame.assign(in_margin=False)}})
+
+
 def test_a_new_lens_of_any_catalog_removes_its_neighbours(
     campaign: Campaign, sources: dict[str, pd.DataFrame], pool: pd.DataFrame
 ) -> None:
