@@ -2,11 +2,13 @@
 
 Filters, all eight confuser classes, exclusion about 32,838 positions, splits, strata and the draw, over synthetic
 `sweep_sources` with the survey's columns, density and partitions. `duckdb` and `pyspark` are `sample_survey` and
-`sample_survey_on_spark` of the package: the models, neighbourhoods and draws that the assets run, of the pool only what
-a design may draw being written. `pandas` is an independent vectorised implementation over the whole table. Each engine
-is a process of its own, two threads, the malloc variables set for all; peak memory is of that process and its
-children together. The digest is SHA-256 over the sorted ids drawn. `asset` is the one step of the lineage that the
-chain leaves out, and is measured apart: the negative pool with every source and every flag, as it is stored.
+`sample_survey_on_spark` of the package, what the asset `cluster/stratified_sample` runs on either engine: the models,
+neighbourhoods and draws of the lineage, but of the pool only what a design may draw is written. `asset` is the step of
+the lineage that this leaves out, measured apart: the negative pool with every source and every flag, one partition
+after another. `pandas` is an independent vectorised implementation over the whole table. Each engine is a process of
+its own, two threads, the malloc variables set for all; peak memory is of that process and its children together;
+processor seconds (imports included) mean something on a machine that others use. The digest is SHA-256 over the
+sorted ids drawn.
 
     python -m benchmarks sampling_chain --rows 10000000
 """
@@ -45,8 +47,17 @@ def main(arguments: list[str] | None = None) -> None:
         return
     from benchmarks._synthetic_sweeps import SURVEY_ROWS, make_sky
 
-    head = f"{'rows':>10} {'engine':>8} {'s':>7} {'M rows/s':>9} {'peak MiB':>9} {'114 M s':>8} {'x duckdb':>9}"
-    print(f"{head}  ids  digest")
+    head = (
+        ("rows", 10),
+        ("engine", 8),
+        ("s", 7),
+        ("M rows/s", 9),
+        ("cpu s", 7),
+        ("MiB", 6),
+        ("114 M s", 8),
+        ("x duckdb", 9),
+    )
+    print(" ".join(f"{name:>{width}}" for name, width in head), " ids  digest")
     for rows in options.rows:
         sky = make_sky(options.folder / str(rows), rows)
         count = sum(1 for _ in sky.partitions)
@@ -55,9 +66,10 @@ def main(arguments: list[str] | None = None) -> None:
             found[engine] = result = _child(engine, rows, options.folder)
             base = found.get("duckdb", {}).get("seconds")
             seconds, own = result["seconds"], result["rows"]
+            ratio = seconds / base if base else float("nan")
             print(
-                f"{own:>10} {engine:>8} {seconds:7.2f} {own / seconds / 1e6:9.2f} {result['peak_mib']:9.0f} "
-                f"{seconds / own * SURVEY_ROWS:8.0f} {seconds / base if base else float('nan'):9.1f}  "
+                f"{own:>10} {engine:>8} {seconds:7.2f} {own / seconds / 1e6:9.2f} {result['cpu_s']:7.1f} "
+                f"{result['peak_mib']:6.0f} {seconds / own * SURVEY_ROWS:8.0f} {ratio:9.1f}  "
                 f"{result['ids']}  {result['digest'][:12]}",
                 flush=True,
             )
@@ -70,19 +82,19 @@ def _child(engine: str, rows: int, folder: Path) -> dict:
     command = [sys.executable, "-m", "benchmarks.sampling_chain", "--engine", engine]
     command += ["--rows", str(rows), "--folder", str(folder)]
     with subprocess.Popen(command, env=os.environ | MALLOC | THREADS, stdout=subprocess.PIPE, text=True) as process:
-        peak = _PeakMemory(process.pid)
+        peak = _Watch(process.pid)
         output, _ = process.communicate()
         peak.stop()
     if process.returncode:
         raise SystemExit(f"{engine} over {rows} rows ended with status {process.returncode}; see above")
-    return {**json.loads(output.strip().splitlines()[-1]), "peak_mib": peak.mib}
+    return {**json.loads(output.strip().splitlines()[-1]), "peak_mib": peak.mib, "cpu_s": peak.cpu_s}
 
 
-class _PeakMemory:
-    """The largest sum of resident memory of a process and its children, sampled."""
+class _Watch:
+    """The largest resident memory of a process with its children, and their processor time, imports included."""
 
     def __init__(self, pid: int) -> None:
-        self.mib = 0.0
+        self.mib, self.cpu_s = 0.0, 0.0
         self._pid, self._done = pid, threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
@@ -99,6 +111,7 @@ class _PeakMemory:
                 process = psutil.Process(self._pid)
                 family = [process, *process.children(recursive=True)]
                 self.mib = max(self.mib, sum(item.memory_info().rss for item in family) / 2**20)
+                self.cpu_s = max(self.cpu_s, sum(sum(item.cpu_times()[:2]) for item in family))
             except psutil.Error:
                 continue
 

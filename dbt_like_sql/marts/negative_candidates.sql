@@ -42,4 +42,5 @@ where
     pass_mag_z
     and pass_nobs
     and pass_footprint
+    and (pass_type or type in $n1b_types or type in $n2_extra_types)
     and (pool is not null or pool_without_maskbits is not null)

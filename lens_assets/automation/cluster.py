@@ -1,7 +1,7 @@
 """The sample of a whole survey from a Spark cluster, launched through Dagster Pipes.
 
-`LENS_CLUSTER` is the switch: unset, there is no such asset and everything runs on DuckDB; `local[2]` runs the job with
-spark-submit on this machine; `emr` starts the cluster of `deploy/emr/cluster.yaml` (or of the file that
+`LENS_CLUSTER` is the switch: unset, there is no such asset; `duckdb` runs the job on this machine without Spark,
+`local[2]` with spark-submit; `emr` starts the cluster of `deploy/emr/cluster.yaml` (or of the file that
 `LENS_EMR_SETTINGS` names). https://docs.dagster.io/guides/build/external-pipelines
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 CLUSTER_VARIABLE = "LENS_CLUSTER"
 OUTPUT_VARIABLE = "LENS_CLUSTER_OUTPUT"
 SETTINGS_VARIABLE = "LENS_EMR_SETTINGS"
-EMR = "emr"
+EMR, DUCKDB = "emr", "duckdb"
 EMR_FOLDER = PROJECT_ROOT / "deploy" / "emr"
 KEY = dg.AssetKey(["cluster", "stratified_sample"])
 _LOCAL = "local["
@@ -37,8 +37,10 @@ def cluster_assets(lineage: "Lineage") -> list[dg.AssetsDefinition]:
     cluster = os.environ.get(CLUSTER_VARIABLE, "")
     if not cluster:
         return []
-    if cluster != EMR and not cluster.startswith(_LOCAL):
-        raise ValueError(f"{CLUSTER_VARIABLE} = {cluster!r}; expected {EMR}, or local[<cores>] for this machine")
+    if cluster not in (EMR, DUCKDB) and not cluster.startswith(_LOCAL):
+        raise ValueError(
+            f"{CLUSTER_VARIABLE} = {cluster!r}; expected {EMR}, or {DUCKDB} or local[<cores>] for this machine"
+        )
     return [_sample_on_cluster(lineage, cluster)]
 
 
@@ -82,18 +84,26 @@ def spec_of(lineage: "Lineage", lake: "Lake") -> "JobSpec":
 
 
 def _on_this_machine(context: dg.AssetExecutionContext, spec: "JobSpec", master: str) -> Any:
+    command = _command(spec, master)
+    environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
+    client = dg.PipesSubprocessClient()
+    run = client.run(command=command, context=context, extras={"spec": spec.to_json()}, env=environment)
+    return run.get_materialize_result()
+
+
+def _command(spec: "JobSpec", master: str) -> list[str]:
+    """Return what starts the job on this machine."""
     from lens_assets.cluster.submit import local_submit
 
     script = str(EMR_FOLDER / "job.py")
+    if master == DUCKDB:
+        return [sys.executable, script, "--engine", DUCKDB]
     [name, *rest] = local_submit(master, script, f"{spec.output}/warehouse")
     submit = Path(sys.executable).with_name(name)
     found = str(submit) if submit.exists() else shutil.which(name)
     if found is None:
         raise dg.Failure(f"{name} was not found; install the package with its spark extra", allow_retries=False)
-    environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
-    client = dg.PipesSubprocessClient()
-    run = client.run(command=[found, *rest], context=context, extras={"spec": spec.to_json()}, env=environment)
-    return run.get_materialize_result()
+    return [found, *rest]
 
 
 def _on_emr(context: dg.AssetExecutionContext, spec: "JobSpec", _: str) -> Any:

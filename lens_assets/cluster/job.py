@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,15 +30,19 @@ from lens_assets.sampling.spark_chain import draw_on_spark, write_candidates_on_
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+    from lens_assets.sampling.stratified import Sample
+
 Report = Callable[[str], None]
 SAMPLE_TABLES = ("stratified_sample", "strata", "confusers")
 RESULT = "result.json"
+_WORKERS_HERE = 2
 
 
-def run_job(spark: SparkSession, spec: JobSpec, report: Report) -> dict[str, Any]:
+def run_job(spark: SparkSession | None, spec: JobSpec, report: Report) -> dict[str, Any]:
     """Run what is not finished of a job and return its result: rows, digests of the tables, and where they are.
 
-    A job that was killed goes on where it stopped; what was half written is removed, never read.
+    A job that was killed goes on where it stopped; what was half written is removed, never read. Without Spark, DuckDB
+    and the threads of this process do it all, and the output must be a folder.
     """
     root = spec.root
     if spec.region:
@@ -48,12 +53,9 @@ def run_job(spark: SparkSession, spec: JobSpec, report: Report) -> dict[str, Any
     partitions = _ingest(spark, spec, report)
     cells = _split_cells(spark, spec, partitions)
     positives = _positives(spec, partitions, cells)
-    neighbourhoods = _neighbourhoods(spark, spec, partitions)
-    report(f"{len(neighbourhoods)} neighbourhoods are written")
-    candidates = _candidates(spark, spec, partitions, neighbourhoods, cells)
-    report("the candidates are written")
-    remove_folder(f"{root}/designs")
-    sample = draw_on_spark(spark, candidates, cells, positives, spec.negatives, spec.sampling, f"{root}/designs")
+    draw = _sample_here if spark is None else partial(_sample_on_spark, spark)
+    sample = draw(spec, partitions, cells, positives)
+    report("the designs are drawn")
     digests, rows = {}, {}
     for name, frame in zip(SAMPLE_TABLES, (sample.rows, sample.strata, sample.confusers), strict=True):
         table = pa.Table.from_pandas(frame, preserve_index=False)
@@ -64,7 +66,7 @@ def run_job(spark: SparkSession, spec: JobSpec, report: Report) -> dict[str, Any
     return result
 
 
-def _ingest(spark: SparkSession, spec: JobSpec, report: Report) -> list[str]:
+def _ingest(spark: SparkSession | None, spec: JobSpec, report: Report) -> list[str]:
     """Ingest every partition on the executors; JobError where too many files could not be read."""
     folder, settings = f"{spec.root}/sweep_sources", spec.survey
     work = partial(tasks.ingest, spec=spec.to_json(), folder=folder)
@@ -83,7 +85,7 @@ def _ingest(spark: SparkSession, spec: JobSpec, report: Report) -> list[str]:
     return [f"{folder}/{key}.parquet" for key in keys]
 
 
-def _split_cells(spark: SparkSession, spec: JobSpec, partitions: Sequence[str]) -> pd.DataFrame:
+def _split_cells(spark: SparkSession | None, spec: JobSpec, partitions: Sequence[str]) -> pd.DataFrame:
     from lens_assets.sky.healpix import coarser, parse_partition_key, partition_keys_of
     from lens_assets.sky.splits import split_table
 
@@ -123,6 +125,32 @@ def _positives(spec: JobSpec, partitions: Sequence[str], cells: pd.DataFrame) ->
     return match_positives(usable, near, cells, settings)
 
 
+def _sample_here(spec: JobSpec, partitions: Sequence[str], cells: pd.DataFrame, positives: pd.DataFrame) -> Sample:
+    from lens_assets.sampling.chain import Surroundings, sample_survey
+
+    if "://" in spec.root:
+        raise JobError(f"{spec.output} is not a folder; DuckDB writes on this machine: set LENS_CLUSTER_OUTPUT")
+    lenses, contaminants = (
+        read_table(f"{spec.root}/{name}.parquet").to_pandas() for name in ("lenses", "contaminants")
+    )
+    folder = f"{spec.root}/pool"
+    remove_folder(folder)
+    Path(folder).mkdir(parents=True)
+    return sample_survey(
+        partitions, Surroundings(lenses, contaminants, cells), positives, spec.negatives, spec.sampling, Path(folder)
+    )
+
+
+def _sample_on_spark(
+    spark: SparkSession, spec: JobSpec, partitions: Sequence[str], cells: pd.DataFrame, positives: pd.DataFrame
+) -> Sample:
+    neighbourhoods = _neighbourhoods(spark, spec, partitions)
+    candidates = _candidates(spark, spec, partitions, neighbourhoods, cells)
+    folder = f"{spec.root}/designs"
+    remove_folder(folder)
+    return draw_on_spark(spark, candidates, cells, positives, spec.negatives, spec.sampling, folder)
+
+
 def _neighbourhoods(spark: SparkSession, spec: JobSpec, partitions: Sequence[str]) -> list[str]:
     folder = f"{spec.root}/neighbourhood"
     work = partial(tasks.neighbourhood, spec=spec.to_json(), surroundings=spec.root, folder=folder)
@@ -141,8 +169,17 @@ def _candidates(
     return list(read_json(done))
 
 
-def _on_executors(spark: SparkSession, items: Sequence[str], work: Callable[[str], Any]) -> list[Any]:
+def _on_executors(spark: SparkSession | None, items: Sequence[str], work: Callable[[str], Any]) -> list[Any]:
+    if spark is None:
+        with ThreadPoolExecutor(_WORKERS_HERE) as pool:
+            return list(pool.map(work, items))
     return list(spark.sparkContext.parallelize(items, len(items)).map(work).collect())
+
+
+def _session() -> SparkSession:
+    from pyspark.sql import SparkSession
+
+    return SparkSession.builder.appName("lens-assets-sampling").getOrCreate()
 
 
 def _say(line: str) -> None:
@@ -153,12 +190,12 @@ def _say(line: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job of a spec: a file, or what Dagster sends through Pipes when it started this process."""
     from dagster_pipes import PipesContext, PipesS3MessageWriter, open_dagster_pipes
-    from pyspark.sql import SparkSession
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--spec", type=Path, help="JSON of the job; without it, Dagster's message holds it")
+    parser.add_argument("--engine", choices=("spark", "duckdb"), default="spark", help="duckdb: this process alone")
     options = parser.parse_args(arguments)
-    spark = SparkSession.builder.appName("lens-assets-sampling").getOrCreate()
+    spark = _session() if options.engine == "spark" else None
     try:
         if options.spec is not None:
             result = run_job(spark, JobSpec.from_json(options.spec.read_text(encoding="utf-8")), _say)
@@ -177,5 +214,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             metadata = {"root": result["root"], **{f"rows_{name}": count for name, count in result["rows"].items()}}
             pipes.report_asset_materialization(metadata=metadata, data_version=result["digest"])
     finally:
-        spark.stop()
+        if spark is not None:
+            spark.stop()
     return 0

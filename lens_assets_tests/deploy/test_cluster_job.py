@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -13,7 +14,7 @@ import pytest
 from pyspark import cloudpickle
 
 from lens_assets.automation.cluster import KEY, cluster_assets, spec_of
-from lens_assets.cluster import tasks
+from lens_assets.cluster import job, tasks
 from lens_assets.cluster.spec import JobError, JobSpec
 from lens_assets.cluster.storage import put
 from lens_assets.lake.lake import table_digest
@@ -65,6 +66,20 @@ def test_the_job_draws_what_the_lineage_draws_and_goes_on_where_it_stopped(clust
         )
     again = launch(definition, lake.root)
     assert again["version"] == first["version"]
+
+
+def test_without_spark_the_job_draws_what_the_lineage_draws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LENS_CLUSTER", "duckdb")
+    monkeypatch.setenv("LENS_CLUSTER_OUTPUT", str(tmp_path / "here"))
+    lineage, lake = lake_with_catalogs()
+    [definition] = cluster_assets(lineage)
+    found = launch(definition, lake.root)
+    make_sample(lineage, lake)
+    there = pq.read_table(f"{found['root']}/stratified_sample.parquet")
+    assert table_digest(there) == table_digest(lake.arrow("stratified_sample"))
+    remote = spec_of(lineage, lake)
+    with pytest.raises(JobError, match="is not a folder; DuckDB writes on this machine"):
+        job._sample_here(replace(remote, output="s3://bucket/out", region="eu-central-1"), [], None, None)  # type: ignore[arg-type]
 
 
 def test_what_executors_run_arrives_whole_in_a_fresh_process(tmp_path: Path) -> None:
@@ -120,5 +135,5 @@ def test_the_switch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LENS_CLUSTER", raising=False)
     assert cluster_assets(lineage) == []
     monkeypatch.setenv("LENS_CLUSTER", "yarn")
-    with pytest.raises(ValueError, match="LENS_CLUSTER = 'yarn'; expected emr, or local"):
+    with pytest.raises(ValueError, match="LENS_CLUSTER = 'yarn'; expected emr, or duckdb"):
         cluster_assets(lineage)
