@@ -6,7 +6,7 @@ https://docs.dagster.io/guides/build/assets/defining-assets
 import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import dagster as dg
 
@@ -25,6 +25,9 @@ SETTINGS_PREFIX = "settings"
 RECOMPUTE_TAG = "lens_assets/recompute"
 PREVIEW_ROWS = 12
 PREVIEW_COLUMNS = 12
+SHOWN_SOURCES = 6
+Reads: TypeAlias = Mapping[str, Sequence[Sequence[str]]]
+"""For a column the (asset, column) pairs it is computed from."""
 
 # Listeners of this process, for a progress display; the UI reads the run's log instead.
 progress_listeners: list[ProgressListener] = []
@@ -143,11 +146,11 @@ def _metadata(lake: Lake, record: Record) -> dict[str, Any]:
         table = lake.head(asset, PREVIEW_ROWS, partition)
         metadata["dagster/row_count"] = record.rows
         types = {field.name: str(field.type) for field in table.schema}
-        metadata["dagster/column_schema"] = _schema(types, shown["columns"])
+        metadata["dagster/column_schema"] = _schema(types, shown["columns"], shown.get("column_lineage", {}))
         metadata["preview"] = _preview(table.to_pandas())
         metadata["table"] = dg.MetadataValue.path(lake.table_path(asset, partition, TABLE_FILE))
     elif shown.get("column_types"):
-        metadata["dagster/column_schema"] = _schema(shown["column_types"], shown["columns"])
+        metadata["dagster/column_schema"] = _schema(shown["column_types"], shown["columns"], shown["column_lineage"])
     if shown.get("column_lineage"):
         metadata["dagster/column_lineage"] = _column_lineage(shown["column_lineage"])
     for name in shown["tables"]:
@@ -160,15 +163,22 @@ def _metadata(lake: Lake, record: Record) -> dict[str, Any]:
     return metadata
 
 
-def _schema(types: Mapping[str, str], descriptions: Mapping[str, str]) -> dg.TableSchema:
-    return dg.TableSchema(
-        columns=[
-            dg.TableColumn(name=name, type=kind, description=descriptions.get(name)) for name, kind in types.items()
-        ]
-    )
+def _schema(types: Mapping[str, str], descriptions: Mapping[str, str], reads: Reads) -> dg.TableSchema:
+    """Return the columns with what they mean and where they come from.
+
+    The open-source UI stores `dagster/column_lineage` and draws no graph of it, so that the descriptions say it too.
+    """
+    columns = []
+    for name, kind in types.items():
+        sources = [f"`{asset}.{column}`" for asset, column in reads.get(name, ())]
+        more = f" and {len(sources) - SHOWN_SOURCES} more" if len(sources) > SHOWN_SOURCES else ""
+        origin = f"(from {', '.join(sources[:SHOWN_SOURCES])}{more})" if sources else ""
+        text = " ".join(part for part in (descriptions.get(name, ""), origin) if part)
+        columns.append(dg.TableColumn(name=name, type=kind, description=text or None))
+    return dg.TableSchema(columns=columns)
 
 
-def _column_lineage(reads: Mapping[str, Sequence[Sequence[str]]]) -> dg.TableColumnLineage:
+def _column_lineage(reads: Reads) -> dg.TableColumnLineage:
     """Return the columns each column is computed from, as the UI draws them; `reads` holds (asset, column) pairs."""
     return dg.TableColumnLineage(
         deps_by_column={

@@ -285,7 +285,10 @@ def test_the_ui_shows_where_each_column_comes_from(campaign: Campaign, tmp_path:
     schema = shown.metadata["dagster/column_schema"].value
     assert isinstance(schema, dg.TableSchema)
     assert {column.name for column in schema.columns} == set(columns.deps_by_column)
-    assert all(column.description for column in schema.columns)
+    described = {column.name: column.description or "" for column in schema.columns}
+    assert described["pass_mag_z"].endswith("(from `sql/stg_sweep_sources.mag_z`)")
+    assert described["pass_mag_z"].startswith("brighter than the limit in z")
+    assert all(described.values())
 
 
 def test_a_definition_changes_with_a_threshold_upstream(campaign: Campaign) -> None:
