@@ -144,50 +144,13 @@ def lenstronomy(lenses: dict, supersampling: int, shared: bool) -> Callable[[], 
     return render
 
 
-def independent(lenses: dict, row: int, x: object, y: object, fwhm: float) -> tuple[float, object]:
-    """Return (flux on the stamp, PSF-convolved flux per pixel at the points x, y) of one lens, by brute force.
-
-    Cells are split until they are smaller than a quarter of their distance from the source's centre in the source
-    plane, or a tenth of a milliarcsecond, and then carry a 4 x 4 Gauss-Legendre rule.
-    """
-    import numpy as np
-
-    from lens_assets.simulated.ray_shooting import Blob, LensModel, deflection, ray_grid, sersic_brightness
-
-    value = {name: float(column[row]) for name, column in lenses.items()}
-    lens = LensModel(value["theta_e"], value["q"], value["angle_deg"], value["g1"], value["g2"], value["x"], value["y"])
-    blob = Blob(1.0, value["source_x"], value["source_y"], value["radius"], value["index"], value["source_q"],
-                value["source_angle_deg"])  # fmt: skip
-    nodes, weights = np.polynomial.legendre.leggauss(4)
-    points = (nodes[None, :] + 1j * nodes[:, None]).ravel() / 2.0
-    shares = (weights[None, :] * weights[:, None]).ravel() / 4.0
-    centre, side = complex(value["source_x"], value["source_y"]), SCALE
-    cells = ray_grid(SIZE, SCALE, 1).ravel()
-    rays, flux = [], []
-    while len(cells):
-        stretch = np.maximum(1.0, np.abs(1.0 - value["theta_e"] / np.abs(cells - complex(value["x"], value["y"]))))
-        distance = np.abs(cells - deflection(cells, lens) - centre)
-        fine = (side * stretch < 0.25 * distance) | (side < 1e-4)
-        leaves = (cells[fine][:, None] + side * points).ravel()
-        rays.append(leaves)
-        flux.append(
-            np.tile(shares, int(fine.sum())) * side**2 * sersic_brightness(leaves - deflection(leaves, lens), blob)
-        )
-        side /= 2.0
-        corners = side / 2.0 * np.array([-1 - 1j, 1 - 1j, -1 + 1j, 1 + 1j])
-        cells = (cells[~fine][:, None] + corners).ravel()
-    rays, flux = np.concatenate(rays), np.concatenate(flux)
-    scale = fwhm / (2 * np.sqrt(2 ** (1 / BETA) - 1))
-    norm = (BETA - 1) / (np.pi * scale**2) * SCALE**2
-    seen = [float((flux * norm * (1 + np.abs(rays - place) ** 2 / scale**2) ** -BETA).sum()) for place in x + 1j * y]
-    return float(flux.sum()), np.array(seen)
-
-
 def check_reference(lenses: dict, reference: object) -> str:
     """Return the largest disagreement of reference and brute force over all lenses, at their eight brightest pixels."""
     import numpy as np
 
     from lens_assets.lensing.geometry import pixel_centres_arcsec
+    from lens_assets.simulated.ray_shooting import Blob, LensModel
+    from lens_assets_tests.lensing.brute_force import convolved, rays_of
 
     axis = pixel_centres_arcsec(SIZE, SCALE)
     worst = 0.0
@@ -195,7 +158,11 @@ def check_reference(lenses: dict, reference: object) -> str:
         image = reference[row, 1]
         spread = np.argsort(image, axis=None)[::-1][[0, 1, 3, 7, 15, 40, 100, 300]]
         rows, columns = np.unravel_index(spread, image.shape)
-        _, seen = independent(lenses, row, axis[columns], axis[rows], FWHM_ARCSEC[1])
+        value = {name: float(column[row]) for name, column in lenses.items()}
+        lens = LensModel(*(value[name] for name in ("theta_e", "q", "angle_deg", "g1", "g2", "x", "y")))
+        names = ("source_x", "source_y", "radius", "index", "source_q", "source_angle_deg")
+        rays, flux = rays_of(lens, Blob(1.0, *(value[name] for name in names)), SIZE, SCALE)
+        seen = convolved(rays, flux, axis[columns] + 1j * axis[rows], FWHM_ARCSEC[1], BETA, SCALE)
         worst = max(worst, float(np.abs(seen - image[rows, columns]).max() / image.max()))
     return f"reference against brute force: worst of 8 pixels of each of {len(reference)} lenses {worst:.1e} of peak"
 

@@ -41,14 +41,23 @@ class Canvas:
     The centre of pixel i lies on cell OVERSAMPLING (i + 1): a margin of one pixel, so that no ray falls off the grid.
     """
 
-    def __init__(self, size_px: int, pixel_scale_arcsec: float, dtype: torch.dtype, pixel_response: bool = False):
+    def __init__(
+        self,
+        size_px: int,
+        pixel_scale_arcsec: float,
+        dtype: torch.dtype,
+        pixel_response: bool = False,
+        device: torch.device | str = "cpu",
+    ):
         self.size_px = size_px
         self.padded_px = size_px + PADDING_PX
         self.cells = self.padded_px * OVERSAMPLING
         self.pixel_scale_arcsec = pixel_scale_arcsec
         self.cell_arcsec = pixel_scale_arcsec / OVERSAMPLING
         self.dtype = dtype
-        self._plane = _frequency_plane(self.cells, self.cell_arcsec, pixel_scale_arcsec, dtype, pixel_response)
+        self._plane = _frequency_plane(
+            self.cells, self.cell_arcsec, pixel_scale_arcsec, dtype, pixel_response, str(device)
+        )
 
     def deposit(self, rays: Rays, stamps: int) -> torch.Tensor:
         """Return the flux of the rays shared among cells, shape (stamps, cells, cells); flux is conserved."""
@@ -57,7 +66,7 @@ class Canvas:
         row = rays.y_arcsec / self.cell_arcsec + centre
         middle_column, middle_row = torch.round(column), torch.round(row)
         cell = torch.add(rays.stamp * (self.cells * self.cells), (middle_row * self.cells + middle_column).long())
-        grid = torch.zeros(stamps * self.cells * self.cells, dtype=rays.flux.dtype)
+        grid = rays.flux.new_zeros(stamps * self.cells * self.cells)
         columns = _cloud(column - middle_column)
         for up, share in zip((-1, 0, 1), _cloud(row - middle_row), strict=True):
             flux = rays.flux * share
@@ -72,7 +81,7 @@ class Canvas:
 
         Its transform 1 - (1 - cos(2 pi f h))/4 is sinc^3(f h) up to the fourth order of the frequency.
         """
-        pixels = torch.zeros(len(planes), self.size_px, self.size_px, dtype=planes.dtype)
+        pixels = planes.new_zeros(len(planes), self.size_px, self.size_px)
         pixels.index_add_(0, rays.pixel_stamp, rays.pixel_flux)
         for plane, pixel in zip(planes.split(CACHED_STAMPS), pixels.split(CACHED_STAMPS), strict=True):
             for up, share in CLOUD_AT_CENTRE.items():
@@ -99,8 +108,9 @@ class Canvas:
 
     def convolve_images(self, grid: torch.Tensor, psf_fwhm_arcsec: torch.Tensor, psf: PsfImages) -> torch.Tensor:
         """Return the same under each band's PSF image, stretched to the FWHMs (N, bands)."""
-        frequency_y = torch.fft.fftfreq(self.cells, self.cell_arcsec, dtype=torch.float64)
-        frequency_x = torch.fft.rfftfreq(self.cells, self.cell_arcsec, dtype=torch.float64)
+        kind = {"dtype": torch.float64, "device": grid.device}
+        frequency_y = torch.fft.fftfreq(self.cells, self.cell_arcsec, **kind)
+        frequency_x = torch.fft.rfftfreq(self.cells, self.cell_arcsec, **kind)
         complex_dtype = torch.complex64 if self.dtype == torch.float32 else torch.complex128
 
         def planes(part: slice) -> torch.Tensor:
@@ -109,7 +119,7 @@ class Canvas:
         return self._convolved(grid, psf_fwhm_arcsec.shape[1], planes)
 
     def _convolved(self, grid: torch.Tensor, bands: int, planes: Callable[[slice], torch.Tensor]) -> torch.Tensor:
-        stamps = torch.empty(len(grid), bands, self.size_px, self.size_px, dtype=self.dtype)
+        stamps = grid.new_empty(len(grid), bands, self.size_px, self.size_px)
         for start in range(0, len(grid), CACHED_STAMPS):
             part = slice(start, start + CACHED_STAMPS)
             stamps[part] = self._sampled(grid[part], planes(part))
@@ -147,17 +157,20 @@ class _FrequencyPlane:
 
 @lru_cache(maxsize=8)
 def _frequency_plane(
-    cells: int, cell_arcsec: float, pixel_arcsec: float, dtype: torch.dtype, pixel_response: bool
+    cells: int, cell_arcsec: float, pixel_arcsec: float, dtype: torch.dtype, pixel_response: bool, device: str
 ) -> _FrequencyPlane:
-    fy = torch.fft.fftfreq(cells, cell_arcsec, dtype=torch.float64)
-    fx = torch.fft.rfftfreq(cells, cell_arcsec, dtype=torch.float64)
+    fy = torch.fft.fftfreq(cells, cell_arcsec, dtype=torch.float64, device="cpu")
+    fx = torch.fft.rfftfreq(cells, cell_arcsec, dtype=torch.float64, device="cpu")
 
     def along(frequency: torch.Tensor) -> torch.Tensor:
         undone = torch.sinc(frequency * cell_arcsec) ** -3.0
         return undone * torch.sinc(frequency * pixel_arcsec) if pixel_response else undone
 
-    steps = torch.round(fy * cells * cell_arcsec).long()[:, None] ** 2 + torch.arange(len(fx))[None, :] ** 2
+    row, column = (torch.round(frequency * cells * cell_arcsec).long() for frequency in (fy, fx))
+    steps = row[:, None] ** 2 + column[None, :] ** 2
     different, index = torch.unique(steps, return_inverse=True)
     wavenumbers = 2.0 * math.pi / (cells * cell_arcsec) * torch.sqrt(different.double())
     correction = along(fy)[:, None] * along(fx)[None, :]
-    return _FrequencyPlane(wavenumbers.to(dtype), index.reshape(-1), correction.to(dtype))
+    return _FrequencyPlane(
+        wavenumbers.to(dtype).to(device), index.reshape(-1).to(device), correction.to(dtype).to(device)
+    )

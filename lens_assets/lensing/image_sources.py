@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -42,7 +42,8 @@ class SourceImage:
             raise ValueError(
                 f"source image of shape {self.pixels.shape}: expected finite pixels of positive sum, got {total}"
             )
-        return torch.tensor(np.asarray(self.pixels, np.float64) / total / self.pixel_scale_arcsec**2).to(dtype)
+        brightness = np.asarray(self.pixels, np.float64) / total / self.pixel_scale_arcsec**2
+        return torch.tensor(brightness, device="cpu").to(dtype)
 
     @property
     def reach_arcsec(self) -> float:
@@ -66,18 +67,14 @@ def shoot_images(
     `inner_images` is that of `rays.Profiles`.
     """
     dtype = mass.x_arcsec.dtype
-    gallery = _Gallery.hang(images, source_x_arcsec, source_y_arcsec, angle_deg, dtype)
-    axis = torch.as_tensor(pixel_centres_arcsec(size_px, pixel_scale_arcsec)).to(dtype)
+    gallery = _Gallery.hang(images, source_x_arcsec, source_y_arcsec, angle_deg, dtype).to(mass.x_arcsec.device)
+    axis = torch.as_tensor(pixel_centres_arcsec(size_px, pixel_scale_arcsec), device="cpu").to(mass.x_arcsec)
     x, y = axis.repeat(size_px), axis.repeat_interleave(size_px)
-    parts = [
-        _shoot_pixels(
-            gallery, mass, torch.arange(start, min(start + CACHED_PROFILES, len(images))), (x, y), inner_images
-        )
-        for start in range(0, len(images), CACHED_PROFILES)
-    ]
+    every = torch.arange(len(images), device=axis.device)
+    parts = [_shoot_pixels(gallery, mass, rows, (x, y), inner_images) for rows in every.split(CACHED_PROFILES)]
     stamps, ray_x, ray_y, flux = (torch.cat(columns) for columns in zip(*parts, strict=True))
-    nothing = torch.zeros(len(images), size_px, size_px, dtype=dtype)
-    return Rays(stamps, ray_x, ray_y, flux, nothing, torch.arange(len(images)))
+    nothing = axis.new_zeros(len(images), size_px, size_px)
+    return Rays(stamps, ray_x, ray_y, flux, nothing, every)
 
 
 def _shoot_pixels(
@@ -95,7 +92,8 @@ def _shoot_pixels(
     stamp = rows.index_select(0, row)
     pixel = sees - row * len(x)
     step = side / RAYS_PER_PIXEL
-    offset = ((torch.arange(RAYS_PER_PIXEL, dtype=torch.float64) - (RAYS_PER_PIXEL - 1) / 2.0) * step).to(x.dtype)
+    offset = torch.arange(RAYS_PER_PIXEL, dtype=torch.float64, device=x.device) - (RAYS_PER_PIXEL - 1) / 2.0
+    offset = (offset * step).to(x.dtype)
     ray_x = x.index_select(0, pixel) + offset.repeat(RAYS_PER_PIXEL)[:, None]
     ray_y = y.index_select(0, pixel) + offset.repeat_interleave(RAYS_PER_PIXEL)[:, None]
     alpha_x, alpha_y, convergence = deflection(ray_x, ray_y, mass_columns(mass, stamp))
@@ -140,9 +138,12 @@ class _Gallery:
         )  # fmt: skip
         return _Gallery(
             torch.cat([picture.view(-1) for picture in framed]),
-            torch.as_tensor(np.cumsum(sizes) - sizes),
-            *(torch.tensor(np.asarray(column, dtype=np.float64)).to(dtype) for column in columns),
+            torch.as_tensor(np.cumsum(sizes) - sizes, device="cpu"),
+            *(torch.tensor(np.asarray(column, dtype=np.float64), device="cpu").to(dtype) for column in columns),
         )
+
+    def to(self, device: torch.device) -> _Gallery:
+        return _Gallery(*(getattr(self, column.name).to(device) for column in fields(self)))
 
     def brightness(self, x_arcsec: torch.Tensor, y_arcsec: torch.Tensor, picture: torch.Tensor) -> torch.Tensor:
         """Return the brightness at source-plane points (k, n), column j on picture `picture[j]`; zero outside."""

@@ -23,6 +23,7 @@ from lens_assets.lensing.canvas import Canvas
 from lens_assets.lensing.geometry import pixel_centres_arcsec
 from lens_assets.lensing.image_sources import SourceImage, shoot_images
 from lens_assets.lensing.images import KEPT_IMAGES, find_images, multiply_imaged_area_arcsec2
+from lens_assets.lensing.mass import mass_to
 from lens_assets.lensing.noise import added_noise, inferred_gain
 from lens_assets.lensing.priors import PARAMETER_COLUMNS
 from lens_assets.lensing.psf import PsfImages
@@ -172,24 +173,33 @@ def render_arcs(
     """
     renderer = settings.renderer
     with one_thread():
-        canvas = Canvas(renderer.stamp_pixels, PIXEL_SCALE_ARCSEC, dtype, not renderer.psf_includes_pixel)
+        device = _device(renderer)
+        canvas = Canvas(renderer.stamp_pixels, PIXEL_SCALE_ARCSEC, dtype, not renderer.psf_includes_pixel, device)
         pictures = source_images if source_images is not None else source_pictures(rows, settings)
         if pictures is None:
-            profiles = source_profiles(rows, settings, dtype)
+            profiles = source_profiles(rows, settings, dtype).to(device)
             rays = shoot(profiles, renderer.stamp_pixels, PIXEL_SCALE_ARCSEC, renderer.ray_tolerance)
         else:
             x, y, angle = rows[["source_x_arcsec", "source_y_arcsec", "source_angle_deg"]].to_numpy(np.float64).T
             size, inner = renderer.stamp_pixels, renderer.inner_images == "included"
-            rays = shoot_images(pictures, lens_of(rows, dtype), x, y, angle, size, PIXEL_SCALE_ARCSEC, inner)
+            lenses = mass_to(lens_of(rows, dtype), device)
+            rays = shoot_images(pictures, lenses, x, y, angle, size, PIXEL_SCALE_ARCSEC, inner)
         grid = canvas.deposit(rays, len(rows))
-        magnification = grid.sum(dim=(1, 2), dtype=torch.float64).numpy()
-        fwhm = torch.tensor(rows[list(PSF_COLUMNS)].to_numpy(np.float64) * renderer.psf_fwhm_scale)
+        magnification = grid.sum(dim=(1, 2), dtype=torch.float64).cpu().numpy()
+        fwhm = torch.tensor(rows[list(PSF_COLUMNS)].to_numpy(np.float64) * renderer.psf_fwhm_scale, device=device)
         if renderer.psf_profile == "images":
             unit = canvas.convolve_images(grid, fwhm, _psf_images(renderer.psf_images))
         else:
             unit = canvas.convolve(grid, fwhm, renderer.psf_moffat_beta)
-        flux = torch.as_tensor(source_fluxes(rows)).to(dtype)
-        return (unit * flux[:, :, None, None]).numpy(), magnification
+        flux = torch.as_tensor(source_fluxes(rows), device=device).to(dtype)
+        return (unit * flux[:, :, None, None]).cpu().numpy(), magnification
+
+
+def _device(renderer: RendererSettings) -> torch.device:
+    """Return the device of the settings; ValueError where there is none."""
+    if renderer.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("renderer.device: cuda, but torch finds no GPU here; set it to cpu (bytes differ by device)")
+    return torch.device(renderer.device)
 
 
 @lru_cache(maxsize=2)
@@ -253,10 +263,15 @@ def _truth(rows: pd.DataFrame, measured: _Measured) -> pd.DataFrame:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Run torch on one thread: the order of sums is then fixed, and processes, not threads, share the cores."""
-    before = torch.get_num_threads()
+    """Run torch on one thread: the order of sums is then fixed, and processes, not threads, share the cores.
+
+    On a GPU the order of sums is fixed by torch's deterministic algorithms instead.
+    """
+    before, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(deterministic or torch.cuda.is_available())
     try:
         yield
     finally:
         torch.set_num_threads(before)
+        torch.use_deterministic_algorithms(deterministic)

@@ -126,6 +126,11 @@ def mass_columns(mass: Mass, rows: torch.Tensor, trailing_axis: bool = False) ->
     return type(mass)(*(column[:, None] for column in columns)) if trailing_axis else type(mass)(*columns)
 
 
+def mass_to(mass: Mass, device: torch.device) -> Mass:
+    """Return the constants on a device."""
+    return type(mass)(*(column.to(device) for column in mass))
+
+
 def deflection(
     x_arcsec: torch.Tensor, y_arcsec: torch.Tensor, mass: Mass
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

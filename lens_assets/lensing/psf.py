@@ -99,9 +99,11 @@ class PsfImages:
         self, frequency_y: torch.Tensor, frequency_x: torch.Tensor, psf_fwhm_arcsec: torch.Tensor
     ) -> torch.Tensor:
         """Return the transfer (N, 3, len(y), len(x)) at frequencies in cycles per arcsec for FWHMs (N, 3) in arcsec."""
-        axis = torch.arange(self.pixels.shape[1], dtype=torch.float64) - self.pixels.shape[1] // 2
-        stretch = psf_fwhm_arcsec.double() / torch.as_tensor(self.fwhm_arcsec()) * self.pixel_scale_arcsec
-        images = torch.as_tensor(self.pixels).to(torch.complex128)
+        device = frequency_x.device
+        axis = torch.arange(self.pixels.shape[1], dtype=torch.float64, device=device) - self.pixels.shape[1] // 2
+        own = torch.as_tensor(self.fwhm_arcsec(), device=device)
+        stretch = psf_fwhm_arcsec.to(device).double() / own * self.pixel_scale_arcsec
+        images = torch.as_tensor(self.pixels, device=device).to(torch.complex128)
 
         def waves(frequency: torch.Tensor) -> torch.Tensor:
             cycles = stretch[:, :, None] * frequency

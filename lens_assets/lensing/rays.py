@@ -27,7 +27,7 @@ import torch
 
 from lens_assets.lensing.geometry import pixel_centres_arcsec
 from lens_assets.lensing.light import LightConstants, surface_brightness
-from lens_assets.lensing.mass import CORE_ARCSEC_SQUARED, Mass, deflection, largest_stretch
+from lens_assets.lensing.mass import CORE_ARCSEC_SQUARED, Mass, deflection, largest_stretch, mass_to
 
 MAXIMUM_LEVEL = 9
 """Deepest split: pixels / 2^9, half a milliarcsecond."""
@@ -66,6 +66,11 @@ class Profiles:
 
     def __len__(self) -> int:
         return int(self.stamp.numel())
+
+    def to(self, device: torch.device) -> Profiles:
+        """Return the same profiles on a device; everything made from them follows."""
+        light = LightConstants(*(column.to(device) for column in self.light))
+        return Profiles(mass_to(self.mass, device), light, self.stamp.to(device), self.inner_images)
 
 
 @dataclass(frozen=True)
@@ -212,7 +217,7 @@ def _shoot_pixels(table: _Table, size_px: int, level: _Level) -> tuple[torch.Ten
 
     Nearly all pixels are far from any light and done at once, so only the few that are not are looked at closely.
     """
-    centres = torch.as_tensor(pixel_centres_arcsec(size_px, level.pixel)).to(table.rows)
+    centres = torch.as_tensor(pixel_centres_arcsec(size_px, level.pixel), device="cpu").to(table.rows)
     x, y = centres.repeat(size_px), centres.repeat_interleave(size_px)
     fluxes, found, deeper = [], [], []
     for start in range(0, table.rows.shape[1], CACHED_PROFILES):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
+from lens_assets.lensing.canvas import Canvas
+from lens_assets.lensing.image_sources import SourceImage, shoot_images
 from lens_assets.lensing.injection import (
     annulus_snr,
     input_status,
@@ -15,7 +18,8 @@ from lens_assets.lensing.injection import (
 )
 from lens_assets.lensing.noise import inferred_gain, shot_noise
 from lens_assets.lensing.plan import draw_parameters
-from lens_assets.lensing.sources import source_fluxes
+from lens_assets.lensing.rays import shoot
+from lens_assets.lensing.sources import lens_of, source_fluxes, source_profiles
 from lens_assets.lensing.status import InjectionStatus, describe
 from lens_assets.survey.units import mag_to_flux
 
@@ -256,3 +260,48 @@ def test_no_image_of_a_tiny_source_is_lost_between_the_pixels(rendered, demo, in
     _, magnification = render_arcs(calm, demo)
     assert len(calm) >= 10
     assert np.allclose(magnification, magnifications.loc[calm.index].sum(axis=1), rtol=0.02)
+
+
+@pytest.fixture
+def elsewhere():
+    """What torch makes without saying where lands on a device without memory, and cannot be mixed with anything."""
+    torch.set_default_device("meta")
+    yield
+    torch.set_default_device(None)
+
+
+@pytest.mark.parametrize("variant", ["sersic", "pictures"])
+def test_every_tensor_follows_the_profiles_it_is_made_from(rows, demo, variant, request):
+    few = rows.iloc[:4]
+    mass, size = lens_of(few, torch.float32), demo.renderer.stamp_pixels
+    profiles = source_profiles(few, demo)
+    images = [SourceImage(np.ones((9, 9)), 0.05)] * 4
+    widths = torch.full((4, 3), 1.2)
+
+    def stamps():
+        if variant == "sersic":
+            rays = shoot(profiles, size, 0.262, 3e-5)
+        else:
+            rays = shoot_images(images, mass, *np.zeros((3, 4)), size, 0.262)
+        canvas = Canvas(size, 0.262, torch.float32)
+        return canvas.convolve(canvas.deposit(rays, 4), widths, 3.5)
+
+    here = stamps()
+    request.getfixturevalue("elsewhere")
+    assert stamps().numpy().tobytes() == here.numpy().tobytes()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_device_that_is_not_there_is_refused(rows, demo):
+    with pytest.raises(ValueError, match=r"renderer\.device"):
+        render_arcs(rows.iloc[:1], with_(demo, renderer={"device": "cuda"}))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: renders there and compares with the processor")
+def test_a_gpu_renders_the_same_arcs_and_the_same_bytes_twice(rows, demo):
+    settings = with_(demo, renderer={"device": "cuda"})
+    there, _ = render_arcs(rows, settings)
+    again, _ = render_arcs(rows, settings)
+    here, _ = render_arcs(rows, demo)
+    assert there.tobytes() == again.tobytes()
+    assert np.abs(there - here).max() < 2e-3 * here.max()

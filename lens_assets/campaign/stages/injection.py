@@ -153,6 +153,7 @@ class RendererSettings(Settings):
     psf_moffat_beta: float = setting("exponent of the Moffat PSF: 2.5, 3.5 or 4.5")
     psf_fwhm_scale: float = setting("multiplies each band's PSFSIZE; 1 unless a PSF error is studied", gt=0.2, le=3)
     psf_includes_pixel: bool = setting("PSFSIZE describes stars in pixels, so pixels are not convolved again")
+    device: Literal["cpu", "cuda"] = setting("where arcs are rendered; bytes are the same on one device only")
     batch_stamps: int = setting("stamps rendered together; changes speed and memory, not bytes", ge=1, le=2048)
 
     @model_validator(mode="after")
