@@ -8,8 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 
-MALLOC = {"MALLOC_MMAP_THRESHOLD_": "268435456", "MALLOC_TRIM_THRESHOLD_": "1073741824"}
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+from benchmarks.__main__ import ENVIRONMENT
 
 
 def with_settled_environment() -> None:
@@ -18,10 +17,9 @@ def with_settled_environment() -> None:
     glibc returns large temporaries to the system after every call, which slows numpy code threefold and flatters any
     ratio to it.
     """
-    wanted = MALLOC | ONE_THREAD
-    if all(os.environ.get(name) == value for name, value in wanted.items()):
+    if all(os.environ.get(name) == value for name, value in ENVIRONMENT.items()):
         return
-    os.execve(sys.executable, sys.orig_argv, os.environ | wanted)  # noqa: S606
+    os.execve(sys.executable, sys.orig_argv, os.environ | ENVIRONMENT)  # noqa: S606
 
 
 def interleaved_seconds(methods: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:

@@ -1,6 +1,6 @@
 """Pictures of real galaxies as lensed sources: speed and error against lenstronomy's INTERPOL, one core, three bands.
 
-    python benchmarks/picture_sources.py
+    python -m benchmarks picture_sources
 
 The pictures are Sersic profiles with spiral knots and a telescope's PSF of 0.1 arcsec, 128 x 128 pixels of 0.03 arcsec,
 one for each lens of the renderer's benchmark. Errors are those of the stamp's total and of its worst pixel in units of

@@ -1,7 +1,7 @@
 """Speed and error of the renderer against lenstronomy: 60 lenses, three bands, one core.
 
-    python benchmarks/renderer.py            lenstronomy at supersampling 5
-    python benchmarks/renderer.py --slow     also at supersampling 15 (minutes)
+    python -m benchmarks renderer            lenstronomy at supersampling 5
+    python -m benchmarks renderer --slow     also at supersampling 15 (minutes)
 
 lenstronomy stands twice: one `ImageModel.image` call a band, which is what it offers, and one ray shooting shared by
 the three convolutions, put together by hand. Errors are those of the stamp's total and of its worst pixel in units of
