@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lens_assets.assets.framework import AssetRun, Product, lens_asset
+from lens_assets.assets.selection_readers import stated_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,28 +81,14 @@ def _counts_of_sources(run: AssetRun) -> dict[str, pd.Series]:
 
 
 def _counts_of_randoms(run: AssetRun) -> dict[str, pd.Series]:
-    from lens_assets.selection.footprint import RandomsError, count_conditions, count_randoms
+    from lens_assets.selection.footprint import count_conditions, count_randoms
     from lens_assets.sky.healpix import CELL_NSIDE
 
     settings = run.campaign.selection_function
     cells = run.table("split_cells", columns=["healpix_128"])["healpix_128"]
     totals = {grid.name: count_conditions(grid, [], []) for grid in settings.grids}
     for item in run.progress(settings.randoms, "files of randoms"):
-        path = run.campaign.folder / Path(item.path).expanduser()
-        found = _sha256(path)
-        if found != item.sha256:
-            raise RandomsError(
-                f"{path}: SHA-256 {found}, but selection_function randoms.sha256 is {item.sha256}; "
-                "state the checksum of the file that is meant"
-            )
+        path = stated_file(run, item.path, item.sha256, "selection_function.yaml, randoms")
         counts = count_randoms(path, settings.grids, CELL_NSIDE, cells, _mask(run))
         totals = {name: totals[name] + counts[name] for name in totals}
     return totals
-
-
-def _sha256(path: Path) -> str:
-    from lens_assets.survey.fits_files import require_fits
-
-    require_fits(path)
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -113,6 +113,10 @@ def _tables(run: AssetRun, names: list[str]) -> dict[str, pd.DataFrame]:
         ]
         tables[kind] = pd.concat(frames, ignore_index=True)
     tables["footprint"] = run.table("footprint_conditions")
+    if "closure_report" in run.schemes:
+        audit = run.campaign.evaluation.thresholds.audit
+        closure = run.table("closure_report").assign(campaign=run.campaign.name)
+        tables["closure"] = closure.assign(audited=closure["threshold"] == audit)
     return tables
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lens_assets.assets.framework import AssetRun
@@ -18,6 +20,22 @@ def detector_and_cuts(run: AssetRun, name: str) -> tuple[Detector, dict[str, flo
     from lens_assets.assets.detector_external import scoring_detector
 
     return scoring_detector(run, name), cuts_of(run, name)
+
+
+class StatedFileError(ValueError):
+    """A file that a setting names is missing or is another one; the message names setting and file."""
+
+
+def stated_file(run: AssetRun, stated: str, sha256: str, where: str) -> Path:
+    """Return the path of a file that a setting names, relative to the campaign's folder, if its checksum is right."""
+    path = run.campaign.folder / Path(stated).expanduser()
+    if not path.is_file():
+        raise StatedFileError(f"{path}: no such file; {where} names it")
+    with path.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != sha256:
+        raise StatedFileError(f"{path}: SHA-256 {found}, but {where} states {sha256}; state that of the file meant")
+    return path
 
 
 def cuts_of(run: AssetRun, name: str) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lens_assets.assets.framework import AssetRun, NoGo, Product, lens_asset
-from lens_assets.assets.selection_readers import cuts_of, stamp_reader, trials_of_detector
+from lens_assets.assets.selection_readers import StatedFileError, cuts_of, stamp_reader, stated_file, trials_of_detector
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         "false_positive_taxonomy",
     ),
     settings=("selection_function", "realism", "evaluation"),
-    code_version="release-gate-2",
+    code_version="release-gate-3",
     behind="realism_gate",
 )
 def release_gate(run: AssetRun) -> Product:
@@ -107,9 +107,26 @@ def _closure_evidence(run: AssetRun, audit: str) -> list[dict[str, object]]:
 
     closure = run.campaign.selection_function.closure
     if "closure_report" not in run.schemes:
-        return [release.missing_closure_evidence(closure.relied_on_campaign)]
+        if not closure.relied_on_report:
+            return [release.missing_closure_evidence(closure.relied_on_campaign)]
+        return release.relied_closure_evidence(_relied_on_report(run), closure.relied_on_campaign, closure.maximum_bias)
     report = run.table("closure_report")
     return release.closure_evidence(report.loc[report["threshold"] == audit], closure.maximum_bias, _optional(run))
+
+
+def _relied_on_report(run: AssetRun) -> pd.DataFrame:
+    """Return the closure of the campaign that this one relies on, from the file that the settings name."""
+    import pandas as pd
+
+    closure = run.campaign.selection_function.closure
+    where = "selection_function.yaml, closure.relied_on_report"
+    report = pd.read_parquet(stated_file(run, closure.relied_on_report, closure.relied_on_sha256, where))
+    campaigns = sorted(set(report["campaign"]))
+    if campaigns != [closure.relied_on_campaign]:
+        raise StatedFileError(
+            f"{where} holds the closure of {', '.join(campaigns)}; expected campaign {closure.relied_on_campaign}"
+        )
+    return report
 
 
 def _optional(run: AssetRun) -> list[str]:

@@ -29,6 +29,7 @@ TABLE_FILES = {
     "marginals": loader.MARGINALS_FILE,
     "floor": "floor.parquet",
     "footprint": "footprint.parquet",
+    "closure": "closure.parquet",
 }
 FITS_TABLES = {
     "grid": "one row a detector, threshold and cell of the grid",
@@ -37,6 +38,7 @@ FITS_TABLES = {
     "marginals": "completeness along one axis; column weights says how trials weigh",
     "floor": "share of hosts that pass without an arc",
     "footprint": "share of the footprint in each (PSF, depth) condition of each named grid",
+    "closure": "bias of the predicted recall of true lenses, where the campaign is simulated",
 }
 SCIENCE_PACKAGE = "lens_assets"
 

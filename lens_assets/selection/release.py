@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from scipy import stats
 
@@ -158,8 +159,35 @@ def closure_evidence(
 
 def missing_closure_evidence(relied_on: str) -> dict[str, object]:
     """Return the row of a campaign without truth: its closure is that of a simulated one, and is not evaluated here."""
-    reason = f"no truth in this survey; relies on the closure of campaign {relied_on}" if relied_on else "no truth"
+    advice = f"relies on the closure of campaign {relied_on}: state closure.relied_on_report, a file of its release"
+    reason = f"no truth in this survey; {advice}" if relied_on else "no truth"
     return evidence("completeness closes", "no truth", "a closure report", "NOT-EVALUATED", reason=reason)
+
+
+def relied_closure_evidence(report: pd.DataFrame, relied_on: str, maximum_bias: float) -> list[dict[str, object]]:
+    """Return one row a detector of another campaign's closure, judged by this campaign's tolerance.
+
+    `report` is the `closure.parquet` of that campaign's release; its rows `audited` count, at that campaign's own
+    threshold. Closure is a property of the method: simulator, renderer and priors, not of the detector. A bias that
+    is more uncertain than the tolerance confirms nothing.
+    """
+    rows = []
+    for row in report.loc[report["audited"].astype(bool)].itertuples(index=False):
+        uncertain = not np.isfinite(row.standard_error) or row.standard_error > maximum_bias
+        beyond = abs(row.bias) > maximum_bias
+        verdict = str(row.verdict)
+        if verdict == "PASS" and (uncertain or beyond):
+            verdict = "NOT-EVALUATED" if uncertain else "FAIL"
+        rows.append(
+            evidence(
+                f"completeness closes in campaign {relied_on} ({row.detector})",
+                f"bias {row.bias:+.3f} +- {row.standard_error:.3f} on {int(row.n_lenses)} lenses",
+                f"|bias| <= {maximum_bias}, standard error too, and intervals that cover",
+                verdict,
+                reason="too uncertain for this campaign's tolerance" if verdict == "NOT-EVALUATED" else str(row.reason),
+            )
+        )
+    return rows or [missing_closure_evidence(relied_on)]
 
 
 def support_evidence(table: pd.DataFrame, threshold: str) -> dict[str, object]:

@@ -151,7 +151,7 @@ def test_randoms_weight_the_footprint_and_sources_stand_in(lake, campaign, tmp_p
     assert set(product.table["weights"]) == {"footprint, randoms"}
     other = stage.model_copy(update={"randoms": (RandomsSettings(path=str(path), sha256="0" * 64),)})
     changed = dataclasses.replace(campaign, stages={**campaign.stages, "selection_function": other})
-    with pytest.raises(ValueError, match=f"SHA-256 {digest}, but selection_function randoms.sha256"):
+    with pytest.raises(ValueError, match=f"SHA-256 {digest}, but selection_function.yaml, randoms states"):
         run_asset(footprint_conditions, changed, lake=lake)
 
 

@@ -1,6 +1,7 @@
 """The release gate and the release: what opens it, what closes it, and what a colleague then holds."""
 
 import dataclasses
+import hashlib
 import json
 
 import numpy as np
@@ -12,6 +13,7 @@ from lens_assets.assets.framework import NoGo, Product
 from lens_assets.assets.selection_completeness import completeness_table
 from lens_assets.assets.selection_product import selection_function_product
 from lens_assets.campaign.campaign import Campaign, load_campaign
+from lens_assets.definitions import load_assets
 from lens_assets.lake.lake import Lake
 from lens_assets.selection.loader import SelectionFunction
 from lens_assets_tests.assets.selection_inputs import THRESHOLDS, ArcDetector, fill_injections, small, verdict_bytes
@@ -80,6 +82,35 @@ def test_the_release_gate_opens_on_good_evidence(judged, campaign):
     assert json.loads(product.files["verdict.json"])["decision"] == "GO"
 
 
+def test_a_campaign_without_truth_relies_on_the_closure_of_another(judged, campaign, tmp_path, monkeypatch):
+    """The file is that of the simulated campaign's release, and is judged by the tolerance of the one that relies."""
+    report = judged.table("closure_report").assign(campaign="demo", audited=True, n_lenses=9000)
+    path = tmp_path / "closure.parquet"
+
+    def decide(table: pd.DataFrame, bias: float, relied_on: str = "demo") -> str:
+        table.to_parquet(path, index=False)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        closure = {"relied_on_campaign": relied_on, "relied_on_report": str(path), "relied_on_sha256": digest}
+        settings = campaign.selection_function
+        limits = settings.closure.model_copy(update=closure | {"maximum_bias": bias})
+        stages = {**campaign.stages, "selection_function": settings.model_copy(update={"closure": limits})}
+        try:
+            product = _release(judged, dataclasses.replace(campaign, stages=stages))
+        except NoGo as refusal:
+            product = refusal.product
+        assert product.table["condition"].str.startswith("completeness closes in campaign demo").sum() == 1
+        return str(product.summary["decision"])
+
+    real = {name: asset for name, asset in load_assets().items() if not asset.simulated_only}
+    monkeypatch.setattr("lens_assets.definitions.load_assets", lambda: real)
+    assert decide(report, 0.05) == "GO"
+    assert decide(report.assign(bias=0.07, standard_error=0.01), 0.05) == "NO-GO"
+    assert decide(report.assign(standard_error=0.06), 0.05) == "NOT-EVALUATED"
+    assert decide(report.assign(verdict="FAIL"), 0.05) == "NO-GO"
+    with pytest.raises(ValueError, match="holds the closure of demo; expected campaign other"):
+        decide(report, 0.05, "other")
+
+
 @pytest.mark.parametrize(
     ("asset", "change", "named"),
     [
@@ -113,7 +144,8 @@ def test_the_product_is_a_release_that_loads_and_states_its_verdicts(judged, cam
     names = {name.removeprefix("release/") for name in product.files}
     assert names == {
         "grid.parquet", "injections.parquet", "marginals.parquet", "floor.parquet", "merged.parquet",
-        "footprint.parquet", "grid.fits", "release.json", "model_card.md", "CITATION.cff", "selection_function.py",
+        "footprint.parquet", "closure.parquet", "grid.fits", "release.json", "model_card.md", "CITATION.cff",
+        "selection_function.py",
         "figures/completeness_maps.png", "figures/marginals.png", "figures/realism_distributions.png",
         "figures/failure_gallery.png",
     }  # fmt: skip

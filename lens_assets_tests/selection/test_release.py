@@ -98,7 +98,7 @@ def test_realism_of_the_full_run_is_decided_by_the_deciding_rows():
 def test_a_survey_without_truth_is_not_evaluated_and_says_on_whom_it_relies():
     row = release.missing_closure_evidence("demo")
     assert row["verdict"] == "NOT-EVALUATED"
-    assert "campaign demo" in row["reason"]
+    assert "campaign demo: state closure.relied_on_report" in row["reason"]
 
 
 def _plan(n: int) -> pd.DataFrame:

@@ -167,6 +167,18 @@ class ClosureSettings(Settings):
     maximum_bias: float = setting("largest allowed |bias| of the predicted recall", "fraction", gt=0, le=1)
     significance: float = setting("two-sided p-value below which bias or coverage fails", gt=0, lt=0.5)
     relied_on_campaign: str = setting("simulated campaign whose closure counts, empty where this one has truth")
+    relied_on_report: str = setting("closure.parquet of that campaign's release; empty while it is not at hand")
+    relied_on_sha256: str = setting(
+        "checksum that file must have; empty while there is none", pattern=r"^([0-9a-f]{64})?$"
+    )
+
+    @model_validator(mode="after")
+    def _report_of_a_campaign(self) -> ClosureSettings:
+        if bool(self.relied_on_report) != bool(self.relied_on_sha256):
+            raise ValueError("relied_on_report and relied_on_sha256: expected both or neither")
+        if self.relied_on_report and not self.relied_on_campaign:
+            raise ValueError("relied_on_report: expected relied_on_campaign, whose closure the file holds")
+        return self
 
 
 class ReleaseSettings(Settings):
