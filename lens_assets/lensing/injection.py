@@ -36,6 +36,13 @@ ARC_ANNULUS_PX = (4.0, 16.0)
 """Where `arc_snr` is summed: beyond the host's core, within the reach of galaxy-scale Einstein radii."""
 
 WIDEST_PSF_SHARE = 0.25
+PHYSICAL_RANGES = {
+    "theta_e_arcsec": (-1e-12, np.inf), "lens_axis_ratio": (0.0, 1.0), "lens_density_slope": (1.0, 3.0 - 1e-9),
+    "source_half_light_radius_arcsec": (0.0, np.inf), "source_sersic_index": (0.0, np.inf),
+    "source_axis_ratio": (0.0, 1.0),
+}  # fmt: skip
+"""Above the first and up to the second number; what lies outside is flagged, not rendered."""
+
 PSF_COLUMNS = tuple(f"psfsize_{band}" for band in BANDS)
 SIGMA_COLUMNS = tuple(f"sky_sigma_{band}" for band in BANDS)
 
@@ -152,6 +159,9 @@ def input_status(rows: pd.DataFrame, settings: RendererSettings) -> NDArray[np.i
     parameters = rows[list(PARAMETER_COLUMNS)].to_numpy(np.float64).copy()
     parameters[:, PARAMETER_COLUMNS.index("source_mag_r")][np.isposinf(rows["source_mag_r"].to_numpy(np.float64))] = 0.0
     status[~np.isfinite(parameters).all(axis=1)] |= InjectionStatus.PARAMETERS_NOT_FINITE
+    for column, (low, high) in PHYSICAL_RANGES.items():
+        value = rows[column].to_numpy(np.float64)
+        status[(value <= low) | (value > high)] |= InjectionStatus.PARAMETERS_UNPHYSICAL
     fwhm = rows[list(PSF_COLUMNS)].to_numpy(np.float64) * settings.psf_fwhm_scale
     status[~(np.isfinite(fwhm) & (fwhm > 0)).all(axis=1)] |= InjectionStatus.PSF_UNKNOWN
     widest = WIDEST_PSF_SHARE * settings.stamp_pixels * PIXEL_SCALE_ARCSEC

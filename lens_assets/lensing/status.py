@@ -21,6 +21,9 @@ class InjectionStatus(IntFlag):
     """None of the lensed light falls on the stamp."""
     HOST_UNREADABLE = 32
     """The host's stamp has pixels that are not finite."""
+    PARAMETERS_UNPHYSICAL = 64
+    """A parameter is outside what a lens or source can have: a negative radius, an axis ratio above one, a slope whose
+    mass or deflection is infinite."""
 
 
 def describe(status: int) -> str:

@@ -305,3 +305,21 @@ def test_a_gpu_renders_the_same_arcs_and_the_same_bytes_twice(rows, demo):
     here, _ = render_arcs(rows, demo)
     assert there.tobytes() == again.tobytes()
     assert np.abs(there - here).max() < 2e-3 * here.max()
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("lens_density_slope", 3.0), ("lens_density_slope", 0.9), ("lens_axis_ratio", 1.2), ("lens_axis_ratio", 0.0),
+        ("source_half_light_radius_arcsec", -0.1), ("source_axis_ratio", 0.0), ("theta_e_arcsec", -1.0),
+    ],
+)  # fmt: skip
+def test_an_impossible_parameter_is_a_flagged_row_and_leaves_the_others_alone(rows, stamps, demo, column, value):
+    few = rows.iloc[:3].copy()
+    few.loc[few.index[1], column] = value
+    result = render_injections(few, stamps[:3], demo)
+    assert [describe(status) for status in result.truth["status"]] == ["OK", "PARAMETERS_UNPHYSICAL", "OK"]
+    assert result.stamps[1].tobytes() == stamps[1].tobytes()
+    assert np.isnan(result.truth["magnification"].iloc[1])
+    untouched = render_injections(rows.iloc[[0, 2]], stamps[[0, 2]], demo)
+    assert result.stamps[[0, 2]].tobytes() == untouched.stamps.tobytes()
