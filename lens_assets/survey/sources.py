@@ -1,7 +1,7 @@
 """From the rows of one sweep file to sources of one sky partition: validity, ownership, derived columns, accounting.
 
 Everything here looks at one file alone, a chunk of rows at a time, and needs nothing but picklable arguments, so that
-any worker may run it: see `ingest_tile`. What spans files, duplicates above all, belongs to `merging.py`.
+any worker may run it: see `read_tile`. What spans files, duplicates above all, belongs to `merging.py`.
 """
 
 from __future__ import annotations
@@ -80,23 +80,6 @@ file whose box holds it, else of the first file by name, and within a file the f
 OpenTile = Callable[[SweepTile], AbstractContextManager[Path]]
 
 
-def ingest_tile(tile: SweepTile, open_tile: OpenTile, region: Region, chunk_rows: int) -> tuple[pa.Table, FileAccount]:
-    """Read one sweep file and return the rows that a region takes (`TILE_SCHEMA`, file order) and their account.
-
-    `open_tile` yields a local path of the tile, as `SurveyFiles.local_sweep` does. Tile, region and that method can
-    be pickled, so executors may call this with `mapPartitions`, one (tile, region) a task; the union of what they
-    return is the partition before duplicates are removed. One row a galaxy_id is then kept in the order of
-    `PREFERENCE`, `OUTSIDE_ITS_TILE` is dropped and rows are sorted by galaxy_id; two rows of one galaxy_id that differ
-    in one of `merging.CONTENT_COLUMNS` are a fault (`merging.ConflictingRowsError`).
-
-    The account counts `kept` before duplicates are removed. A file that cannot be used gives no rows and an account
-    with the reason. Raises OSError where this machine's disk is full.
-    """
-    batches: list[pa.RecordBatch] = []
-    account = read_tile(tile, open_tile, region, chunk_rows, batches.append)
-    return pa.Table.from_batches(batches if account.is_ok else [], TILE_SCHEMA), account
-
-
 def read_tile(
     tile: SweepTile,
     open_tile: OpenTile,
@@ -106,7 +89,9 @@ def read_tile(
 ) -> FileAccount:
     """Hand the rows of one file that a region takes to `take`, a chunk at a time, and return the file's account.
 
-    As `ingest_tile`, in the memory of one chunk. What was taken of a file whose account is not ok must not be used.
+    Rows have `TILE_SCHEMA` and the order of the file; `open_tile` yields a local path of it, as
+    `SurveyFiles.local_sweep` does. The account counts `kept` before duplicates are removed. What was taken of a file
+    whose account is not ok must not be used. Raises OSError where this machine's disk is full.
     """
     account = FileAccount(tile.name)
     try:

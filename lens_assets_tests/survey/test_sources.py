@@ -14,15 +14,30 @@ from hypothesis import strategies as st
 
 from lens_assets.sky import healpix
 from lens_assets.survey import units
-from lens_assets.survey.sources import OUTSIDE_ITS_TILE, PREFERENCE, SOURCE_SCHEMA, TILE_SCHEMA, Region, derived_columns
-from lens_assets.survey.sources import ingest_tile as ingest_one
-from lens_assets.survey.tiles import parse_sweep_name
+from lens_assets.survey.accounts import FileAccount
+from lens_assets.survey.sources import (
+    OUTSIDE_ITS_TILE,
+    PREFERENCE,
+    SOURCE_SCHEMA,
+    TILE_SCHEMA,
+    OpenTile,
+    Region,
+    derived_columns,
+    read_tile,
+)
+from lens_assets.survey.tiles import SweepTile, parse_sweep_name
 from lens_assets_tests.survey.sweep_files import files_of, ingest, sweep_rows, write_sweep
 
 NAMES = ["sweep-000m005-005p000.fits", "sweep-005m005-010p000.fits"]
 TILES = [parse_sweep_name(name) for name in NAMES]
 PIXEL = int(healpix.pixel_of(4, 4.9, -2.0)[0])
 REGION = Region(4, PIXEL, 60.0)
+
+
+def ingest_one(tile: SweepTile, open_tile: OpenTile, region: Region, chunk_rows: int) -> tuple[pa.Table, FileAccount]:
+    batches: list[pa.RecordBatch] = []
+    account = read_tile(tile, open_tile, region, chunk_rows, batches.append)
+    return pa.Table.from_batches(batches if account.is_ok else [], TILE_SCHEMA), account
 
 
 def test_what_workers_read_file_by_file_is_the_partition(tmp_path):
