@@ -28,13 +28,13 @@ def density_map(cells: pd.DataFrame, regions: pd.DataFrame, variant: str) -> Fig
 
 def rankings_figure(regions: pd.DataFrame) -> Figure:
     """Plot how the place by density compares with the three other rankings, for every variant."""
-    figure = Figure(figsize=(10, 3.4), layout="constrained")
+    figure = Figure(figsize=(11, 3.4), layout="constrained")
     for axes, other in zip(figure.subplots(1, 3), ("n_lrg", "area_weighted", "psf_weighted"), strict=True):
         for variant, rows in regions.groupby("variant"):
             axes.plot(rows["rank_density"], rows[f"rank_{other}"], ".", label=str(variant))
         axes.set(xlabel="place by density", ylabel=f"place by {other.replace('_', ' ')}")
     if len(regions):
-        figure.axes[0].legend(fontsize="x-small")
+        figure.axes[-1].legend(fontsize="x-small", loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 

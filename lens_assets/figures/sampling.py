@@ -28,21 +28,29 @@ def breakdown_figure(breakdown: pd.DataFrame) -> Figure:
     """Plot the share of the rows of each split, pool and stratum that is left after each filter in order."""
     shown = breakdown[breakdown["enabled"]]
     dimensions = ("split", "pool", "stratum")
-    figure = Figure(figsize=(13, 6), layout="constrained")
-    for axes, dimension in zip(figure.subplots(1, 3, sharey=True), dimensions, strict=True):
-        rows = shown[shown["dimension"] == dimension]
-        left = rows.pivot(index="ordinal", columns="value", values="rows_left")
-        names = rows.drop_duplicates("ordinal").set_index("ordinal")["filter"].reindex(left.index)
-        total = rows.groupby("value")["rows_in"].max()
-        for value in left:
-            axes.plot(
-                range(len(left)), left[value] / total[value], "o-", markersize=3, label=f"{value} ({total[value]})"
-            )
-        axes.set_xticks(range(len(left)), list(names), rotation=60, ha="right")
-        axes.set(title=f"by {dimension}", ylim=(0, 1.02))
-        axes.legend(fontsize=7, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.35), frameon=False)
-    figure.axes[0].set_ylabel("share of rows left")
+    left = {name: _share_left(shown[shown["dimension"] == name]) for name in dimensions}
+    heights = [max(len(table), 1) for table in left.values()]
+    figure = Figure(figsize=(8, 1.6 + 0.27 * sum(heights)), layout="constrained")
+    panels = figure.subplots(3, 1, height_ratios=heights, sharex=True)
+    for axes, (dimension, table) in zip(panels, left.items(), strict=True):
+        axes.imshow(table.to_numpy(float), vmin=0.0, vmax=1.0, cmap="Blues", aspect="auto")
+        for (row, column), share in np.ndenumerate(table.to_numpy(float)):
+            colour = "white" if share > 0.6 else "black"
+            axes.text(column, row, f"{share:.2f}", ha="center", va="center", fontsize=7, color=colour)
+        axes.set_yticks(range(len(table)), list(table.index), fontsize=7)
+        axes.set_xticks(range(table.shape[1]), list(table.columns), fontsize=8)
+        axes.set_ylabel(f"by {dimension}")
+    figure.suptitle("share of rows left after each filter, in order", fontsize=10)
     return figure
+
+
+def _share_left(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return value (number of rows) x filter: the share left, filters in their order."""
+    left = rows.pivot(index="value", columns="ordinal", values="rows_left")
+    total = rows.groupby("value")["rows_in"].max()
+    names = rows.drop_duplicates("ordinal").set_index("ordinal")["filter"].reindex(left.columns)
+    share = left.div(total, axis=0).set_axis(list(names), axis="columns")
+    return share.set_axis([f"{value} ({total[value]})" for value in share.index], axis="index")
 
 
 def alternatives_figure(categories: pd.DataFrame) -> Figure:

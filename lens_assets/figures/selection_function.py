@@ -181,14 +181,19 @@ def failures(table: pd.DataFrame) -> Figure:
 def collapse(table: pd.DataFrame) -> Figure:
     """Draw completeness by quarters of each property and by class, with 95% Beta limits."""
     names = list(dict.fromkeys(table["property"])) if len(table) else []
-    figure, axes = _canvas(1, max(1, len(names)), 2.6 * max(1, len(names)), 3.4)
-    for axis, name in zip(axes[0], names, strict=False):
+    columns = min(max(1, len(names)), 4)
+    lines = -(-max(1, len(names)) // columns)
+    figure, axes = _canvas(lines, columns, 3.0 * columns, 3.2 * lines)
+    for axis in axes.ravel()[len(names) :]:
+        axis.set_axis_off()
+    for axis, name in zip(axes.ravel(), names, strict=False):
         rows = table.loc[table["property"] == name]
         bars = [rows["completeness"] - rows["beta_lower_95"], rows["beta_upper_95"] - rows["completeness"]]
         axis.errorbar(range(len(rows)), rows["completeness"], yerr=np.clip(bars, 0.0, None), fmt="o", color=_COLOUR)
         axis.set_xticks(range(len(rows)), list(rows["value"]), rotation=60, ha="right", fontsize=6)
-        axis.set_title(name, fontsize=7)
+        axis.set_title(name, fontsize=8)
         axis.set_ylim(0.0, None)
         axis.grid(alpha=0.25)
-    axes[0][0].set_ylabel("completeness")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("completeness")
     return figure
