@@ -7,7 +7,7 @@ partitions and the disk a fraction of the survey. Rows, and so digests, are thos
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lens_assets.campaign.stages.negatives import NegativesSettings
@@ -26,8 +27,13 @@ from lens_assets.sampling.pool import count_bins_table, pool_parameters
 from lens_assets.sampling.sql import filesystem, run
 from lens_assets.sampling.stratified import Sample, draw_all
 
-CANDIDATES = "negative_candidates"
+CANDIDATES, REACHABLE = "negative_candidates", "stg_reachable_sources"
 _NEIGHBOUR_COLUMNS = ["galaxy_id", "ra", "dec", "mag_z", "in_margin"]
+_FEW_VALUES = (
+    "pool", "confuser_category", "pool_without_maskbits", "confuser_category_without_maskbits",
+    "brickname", "type", "type_bin", "sky_partition", "split",
+)  # fmt: skip
+"""Texts that repeat from row to row, worth a dictionary in Parquet."""
 
 
 @dataclass(frozen=True)
@@ -62,35 +68,53 @@ def sample_survey(
 
 def write_candidates(path: str, surroundings: Surroundings, settings: NegativesSettings, folder: Path) -> str:
     """Write the candidates of one partition and return their file."""
-    neighbourhood = candidate_neighbourhood(path, surroundings, settings)
-    made = run(
-        load_project(),
+    run_here = partial(run, load_project(), threads=1, temporary_folder=folder / "temporary")
+    parameters = pool_parameters(settings)
+    positions = read_positions(path)
+    neighbourhood = neighbourhood_of(positions, surroundings, settings)
+    sources: pa.Table | list[str] = [path]
+    if not has_repeated_ids(positions):
+        sources = run_here([REACHABLE], {"sweep_sources": sources}, parameters).tables[REACHABLE]
+    made = run_here(
         [CANDIDATES],
         {
-            "sweep_sources": [path],
+            "sweep_sources": sources,
             "source_neighbourhood": neighbourhood,
             "split_cells": surroundings.split_cells,
             "nobs_z_bins": count_bins_table(settings.nobs_z_bins),
         },
-        pool_parameters(settings),
-        threads=1,
-        temporary_folder=folder / "temporary",
+        parameters,
     )
-    table = made.tables[CANDIDATES]
     target = folder / f"{CANDIDATES}-{Path(path).stem}.parquet"
-    pq.write_table(table, target, compression="lz4", use_dictionary=_texts(table.schema))
+    pq.write_table(made.tables[CANDIDATES], target, compression="lz4", use_dictionary=list(_FEW_VALUES))
     return str(target)
 
 
 def candidate_neighbourhood(path: str, surroundings: Surroundings, settings: NegativesSettings) -> pd.DataFrame:
     """Return what the surroundings say of the partition's own sources that are bright enough for any pool."""
+    return neighbourhood_of(read_positions(path), surroundings, settings)
+
+
+def read_positions(path: str) -> pd.DataFrame:
+    """Return of every row of a partition, margin included, what its neighbourhood is made from."""
     files, inside = filesystem(path)
-    sources = pq.read_table(inside, columns=_NEIGHBOUR_COLUMNS, filesystem=files).to_pandas()
-    bright = sources["mag_z"].to_numpy(float) < settings.filters.mag_z_max
-    own = ~sources["in_margin"].to_numpy(bool)
+    return pq.read_table(inside, columns=_NEIGHBOUR_COLUMNS, filesystem=files, use_threads=False).to_pandas()
+
+
+def neighbourhood_of(positions: pd.DataFrame, surroundings: Surroundings, settings: NegativesSettings) -> pd.DataFrame:
+    """Return the neighbourhood of the own sources, of `read_positions`, that are bright enough for any pool."""
+    bright = positions["mag_z"].to_numpy(float) < settings.filters.mag_z_max
+    own = ~positions["in_margin"].to_numpy(bool)
     return source_neighbourhood(
-        sources, surroundings.lenses, surroundings.contaminants, settings, np.asarray(bright & own)
+        positions, surroundings.lenses, surroundings.contaminants, settings, np.asarray(bright & own)
     )
+
+
+def has_repeated_ids(positions: pd.DataFrame) -> bool:
+    """Say whether two own rows of `read_positions` have one galaxy_id; cheap where rows are sorted by it."""
+    ids = pa.array(positions.loc[~positions["in_margin"].to_numpy(bool), "galaxy_id"], pa.string())
+    ascending = pc.all(pc.less(ids[:-1], ids[1:]), skip_nulls=False).as_py()
+    return not ascending and pc.count_distinct(ids, mode="all").as_py() < len(ids)
 
 
 def neighbourhood_table(neighbourhood: pd.DataFrame) -> pa.Table:
@@ -100,6 +124,3 @@ def neighbourhood_table(neighbourhood: pd.DataFrame) -> pa.Table:
     schema = pa.schema([(name, types[kind]) for name, (kind, _) in columns.items()])
     return pa.Table.from_pandas(neighbourhood[schema.names], schema=schema, preserve_index=False)
 
-
-def _texts(schema: pa.Schema) -> Sequence[str]:
-    return [field.name for field in schema if pa.types.is_string(field.type)]
