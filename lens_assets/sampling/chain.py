@@ -123,4 +123,3 @@ def neighbourhood_table(neighbourhood: pd.DataFrame) -> pa.Table:
     columns = load_project().sources["source_neighbourhood"].columns
     schema = pa.schema([(name, types[kind]) for name, (kind, _) in columns.items()])
     return pa.Table.from_pandas(neighbourhood[schema.names], schema=schema, preserve_index=False)
-

@@ -281,11 +281,8 @@ def _register(connection: duckdb.DuckDBPyConnection, name: str, source: Source |
 def _create(
     connection: duckdb.DuckDBPyConnection, model: Model, parameters: Mapping[str, Parameter], *, table: bool
 ) -> None:
+    kind = "table" if table or model.materialised else "view"
     try:
-        relation = connection.sql(model.compiled(parameters))
-        if table or model.materialised:
-            relation.create(model.name)
-        else:
-            relation.create_view(model.name)
+        connection.execute(f"create {kind} {model.name} as {model.compiled(parameters)}")
     except duckdb.Error as error:
         raise ModelError(f"{model.path}: {error}") from error

@@ -22,13 +22,14 @@ pytestmark = pytest.mark.end_to_end
 # What other people build on: names, groups and partitions. A changed contract has to be changed here too.
 SQL_MODELS = (
     "int_cascade int_class_combinations int_class_matches int_confuser_classes int_confuser_quotas "
-    "int_draw_limits int_filter_counts int_filter_groups int_filters int_legacy_draws int_lrg_cell_density int_negative_filters "
-    "int_negative_pools int_random_quotas int_sample_candidates int_stratum_quotas legacy_sample legacy_strata "
-    "lrg_cells lrg_parent_v1_pure_massive lrg_parent_v2_baseline_dr10 lrg_parent_v3_color_relaxed "
-    "lrg_parent_v4_mag_relaxed lrg_parent_v5_very_relaxed lrg_regions lrg_sources negative_candidates "
-    "negative_pool parity_alternative parity_bands parity_breakdown parity_cascade parity_confusers "
-    "parity_exclusion parity_maskbits parity_overlap parity_strata sample_strata stg_legacy_hosts "
-    "stg_reachable_sources stg_sample_negatives stg_sample_positives stg_sweep_sources stratified_sample"
+    "int_draw_limits int_filter_counts int_filter_groups int_filters int_legacy_draws int_lrg_cell_density "
+    "int_negative_filters int_negative_pools int_random_quotas int_sample_candidates int_stratum_quotas "
+    "legacy_sample legacy_strata lrg_cells lrg_parent_v1_pure_massive lrg_parent_v2_baseline_dr10 "
+    "lrg_parent_v3_color_relaxed lrg_parent_v4_mag_relaxed lrg_parent_v5_very_relaxed lrg_regions lrg_sources "
+    "negative_candidates negative_pool parity_alternative parity_bands parity_breakdown parity_cascade "
+    "parity_confusers parity_exclusion parity_maskbits parity_overlap parity_strata sample_strata "
+    "stg_legacy_hosts stg_reachable_sources stg_sample_negatives stg_sample_positives stg_sweep_sources "
+    "stratified_sample"
 )
 CONTRACT: dict[str, dict[str, str | None]] = {
     "survey": {"simulated_survey": None, "simulated_truth": None, "sweep_sources": "sky"},

@@ -1,4 +1,4 @@
-"""The candidates of a partition, from few rows and columns, are the rows of its negative pool that a design may draw."""
+"""The candidates of a partition, made from few rows, are the rows of its negative pool that a design may draw."""
 
 from __future__ import annotations
 
@@ -63,12 +63,9 @@ def test_candidates_are_the_drawable_rows_of_the_pool(tmp_path: Path, name: str,
     path = partition(tmp_path, sources)
     assert has_repeated_ids(read_positions(path)) == doubled
     found = pq.read_table(write_candidates(path, around, rules, tmp_path)).to_pandas()
-    pool = build_negative_pool(
-        pa.Table.from_pandas(sources, preserve_index=False),
-        source_neighbourhood(sources, around.lenses, around.contaminants, rules),
-        around.split_cells,
-        rules,
-    ).tables["negative_pool"].to_pandas()  # fmt: skip
+    neighbourhood = source_neighbourhood(sources, around.lenses, around.contaminants, rules)
+    table = pa.Table.from_pandas(sources, preserve_index=False)
+    pool = build_negative_pool(table, neighbourhood, around.split_cells, rules).tables["negative_pool"].to_pandas()
     expected = pool[pool["pool"].notna() | pool["pool_without_maskbits"].notna()]
     assert 5 < len(found) == len(expected)
     pd.testing.assert_frame_equal(
@@ -77,7 +74,7 @@ def test_candidates_are_the_drawable_rows_of_the_pool(tmp_path: Path, name: str,
     )
 
 
-def test_ids_repeat_among_own_rows_alone(tmp_path: Path) -> None:
+def test_ids_repeat_among_own_rows_alone() -> None:
     ids = ["c", "a", "b", "a"]
     frame = pd.DataFrame({"galaxy_id": ids, "in_margin": [False, False, False, True]})
     assert not has_repeated_ids(frame)
