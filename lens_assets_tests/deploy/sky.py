@@ -17,7 +17,7 @@ CATALOGS = ("lens_catalog", "spectroscopic_catalog", "contaminant_catalog")
 
 
 def lake_with_catalogs() -> tuple[Lineage, Lake]:
-    """Return the demo's lineage and a lake that holds a survey of 2,500 sources and the catalogs."""
+    """Return the demo's lineage and a lake that holds a survey of 2,500 sources, ingested, and the catalogs."""
     lineage = build_lineage(load_campaign("demo"))
     rng = np.random.default_rng(8)
     count = 2500
@@ -42,14 +42,18 @@ def lake_with_catalogs() -> tuple[Lineage, Lake]:
         )
     )
     lake = survey_lake(lineage.campaign, rows, lenses=lenses)
-    for name in CATALOGS:
-        materialise(lineage, lake, lineage.assets[name], None, tracking=Tracking.disabled())
+    _make(lineage, lake, ["sweep_sources", *CATALOGS])
     return lineage, lake
 
 
 def make_sample(lineage: Lineage, lake: Lake) -> None:
     """Make the sample of the lineage, on DuckDB, and everything above it."""
-    above = [name for name in lineage.ancestors("stratified_sample") if name not in ("simulated_survey", *CATALOGS)]
-    for name in [*above, "stratified_sample"]:
+    made = ("simulated_survey", "sweep_sources", *CATALOGS)
+    above = [name for name in lineage.ancestors("stratified_sample") if name not in made]
+    _make(lineage, lake, [*above, "stratified_sample"])
+
+
+def _make(lineage: Lineage, lake: Lake, names: list[str]) -> None:
+    for name in names:
         for key in lineage.keys(lineage.assets[name]):
             materialise(lineage, lake, lineage.assets[name], key, tracking=Tracking.disabled())
