@@ -127,28 +127,13 @@ def contaminant_catalog(run: AssetRun) -> Product:
     An entry without a source keeps its row with the reason. What a reviewer labelled `lens` is excluded from the
     negatives and stands in the side table `reviewed_lenses`; any label of a reviewer replaces what lists say.
     """
-    import pandas as pd
-
-    from lens_assets.catalogs.contaminants import (
-        EXCLUDE,
-        build_contaminant_catalog,
-        read_contaminant_list,
-        read_review,
-        together,
-    )
-    from lens_assets.catalogs.positives import sources_named, sources_near
+    from lens_assets.catalogs.contaminants import EXCLUDE, match_to_survey, read_entries
     from lens_assets.figures.survey import sky_map
 
-    settings, paths = run.campaign.catalogs, run.parquet_paths("sweep_sources")
-    curated = [read_contaminant_list(item, _path(run, item.origin, item.path)) for item in settings.contaminants]
-    reviews = [read_review(item, _path(run, item.origin, item.path)) for item in settings.reviews]
-    entries = together([*curated, *reviews])
-    placed = entries[entries["ra"].notna()]
-    near = sources_near(paths, placed["ra"].to_numpy(), placed["dec"].to_numpy(), settings.coverage_radius_arcsec)
-    named = sources_named(paths, entries.loc[entries["given_id"] != "", "given_id"].tolist())
-    sources = pd.concat([near[["galaxy_id", "ra", "dec"]], named]).drop_duplicates("galaxy_id", ignore_index=True)
+    settings = run.campaign.catalogs
+    entries = read_entries(settings, lambda origin, path: _path(run, origin, path))
     radius = run.campaign.negatives.contaminant_match_radius_arcsec
-    contaminants = build_contaminant_catalog(curated, reviews, sources, radius, settings.coverage_radius_arcsec)
+    contaminants = match_to_survey(entries, run.parquet_paths("sweep_sources"), settings, radius)
     lenses = contaminants[contaminants["use"] == EXCLUDE].reset_index(drop=True)
     for row in lenses.itertuples():
         run.log.warning("%s labelled %s a lens: it is no negative", row.reviewer, row.galaxy_id)
@@ -160,8 +145,8 @@ def contaminant_catalog(run: AssetRun) -> Product:
         figures={"sky": sky_map(contaminants, "category", f"{len(contaminants)} curated contaminants")},
         summary={
             "contaminants": len(contaminants),
-            "lists": len(curated),
-            "reviews": len(reviews),
+            "lists": len(settings.contaminants),
+            "reviews": len(settings.reviews),
             "matched": int(contaminants["matched"].sum()),
             "reviewed_lenses": len(lenses),
         }
@@ -178,11 +163,6 @@ def contaminant_catalog(run: AssetRun) -> Product:
 
 
 def _path(run: AssetRun, origin: str, path: str) -> Path:
-    """Return the file of a list: in the lenscat package, the simulated survey, or relative to the campaign's folder."""
-    from lens_assets.catalogs.reading import installed_lenscat
+    from lens_assets.catalogs.reading import list_path
 
-    if origin == "lenscat":
-        return installed_lenscat()
-    if origin == "simulated":
-        return run.file("simulated_survey", path)
-    return run.campaign.folder / Path(path).expanduser()
+    return list_path(origin, path, run.campaign.folder, lambda name: run.file("simulated_survey", name))

@@ -99,22 +99,20 @@ def negative_pool(run: AssetRun) -> Product:
     """
     import pandas as pd
 
-    from lens_assets.sampling.neighbourhood import source_neighbourhood, sources_near_lenses
+    from lens_assets.sampling.neighbourhood import (
+        known_systems,
+        source_neighbourhood,
+        sources_near_lenses,
+        usable_contaminants,
+    )
     from lens_assets.sampling.pool import SWEEP_COLUMNS, build_negative_pool
 
     settings = run.campaign.negatives
     sources = run.arrow("sweep_sources", columns=SWEEP_COLUMNS)
     positions = sources.select(["galaxy_id", "ra", "dec", "mag_z", "in_margin"]).to_pandas()
-    systems = [
-        run.table(name, columns=[key, "ra", "dec"]).rename(columns={key: "system_id"}).assign(catalog=name)
-        for name, key in (("lens_catalog", "lens_id"), ("spectroscopic_catalog", "spec_id"))
-    ]
     listed = run.table("contaminant_catalog")
-    listed = listed[listed["matched"]]
-    reviewed = listed.loc[listed["use"] == "exclude", ["contaminant_id", "ra", "dec"]]
-    systems.append(reviewed.rename(columns={"contaminant_id": "system_id"}).assign(catalog="contaminant_catalog"))
-    lenses = pd.concat(systems, ignore_index=True)
-    neighbourhood = source_neighbourhood(positions, lenses, listed[listed["use"] == "contaminant"], settings)
+    lenses = known_systems(run.table("lens_catalog"), run.table("spectroscopic_catalog"), listed)
+    neighbourhood = source_neighbourhood(positions, lenses, usable_contaminants(listed), settings)
     own = positions[~positions["in_margin"].astype(bool)]
     near = sources_near_lenses(own, lenses, settings.filters.exclusion_radius_arcsec)
     results = build_negative_pool(sources, neighbourhood, run.table("split_cells"), settings, run.scratch)

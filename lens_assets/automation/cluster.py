@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +73,13 @@ def _sample_on_cluster(lineage: "Lineage", cluster: str) -> dg.AssetsDefinition:
 
 def spec_of(lineage: "Lineage", lake: "Lake") -> "JobSpec":
     """Return the job of a campaign over what its lake holds."""
-    from lens_assets.cluster.spec import CATALOGS, job_spec
+    import pyarrow as pa
+
+    from lens_assets.catalogs.contaminants import read_entries
+    from lens_assets.catalogs.reading import list_path
+    from lens_assets.cluster.spec import CATALOGS, ENTRIES, job_spec
+    from lens_assets.cluster.storage import put_table
+    from lens_assets.lake.lake import table_digest
 
     campaign = lineage.campaign
     simulated = campaign.survey.source == "simulated"
@@ -80,7 +87,15 @@ def spec_of(lineage: "Lineage", lake: "Lake") -> "JobSpec":
     digests = {name: lake.digest(name) for name in (*CATALOGS, *(("simulated_survey",) if simulated else ()))}
     output = os.environ.get(OUTPUT_VARIABLE) or f"{lake.root.rstrip('/')}-cluster"
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or ""
-    return job_spec(campaign, root, {name: lake.table_path(name) for name in CATALOGS}, output, region, digests)
+    locate = partial(
+        list_path, campaign_folder=campaign.folder, simulated_file=lambda name: lake.file("simulated_survey", name)
+    )
+    entries = pa.Table.from_pandas(read_entries(campaign.catalogs, locate), preserve_index=False)
+    digests[ENTRIES] = table_digest(entries.drop_columns("place"))  # where a file lies on this machine changes nothing
+    given = {name: lake.table_path(name) for name in CATALOGS}
+    given[ENTRIES] = f"{output.rstrip('/')}/{ENTRIES}/{digests[ENTRIES][:16]}.parquet"
+    put_table(given[ENTRIES], entries)
+    return job_spec(campaign, root, given, output, region, digests)
 
 
 def _on_this_machine(context: dg.AssetExecutionContext, spec: "JobSpec", master: str) -> Any:

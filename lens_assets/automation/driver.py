@@ -28,6 +28,7 @@ RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
 GATES = ("realism_gate", "release_gate")
 LAST = "audit_report"
+_INTERRUPTIONS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
 
 
 @dataclass(frozen=True)
@@ -224,8 +225,18 @@ def _was_interrupted(result: dg.ExecuteInProcessResult) -> bool:
     """Say whether Ctrl-C ended a run; Dagster takes the signal and reports a failed step or a cancelled run."""
     if result.dagster_run.status is dg.DagsterRunStatus.CANCELED:
         return True
+    return any(error.cls_name in _INTERRUPTIONS for error in (*_step_errors(result), *_run_errors(result)))
+
+
+def _step_errors(result: dg.ExecuteInProcessResult) -> list[SerializableErrorInfo]:
     errors = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
-    return any(error is not None and error.cls_name == "DagsterExecutionInterruptedError" for error in errors)
+    return [error for error in errors if error is not None]
+
+
+def _run_errors(result: dg.ExecuteInProcessResult) -> list[SerializableErrorInfo]:
+    """Return what ended the run itself, between its steps: a signal, or a fault of Dagster."""
+    errors = [event.job_failure_data.error for event in result.all_events if event.is_job_failure]
+    return [error for error in errors if error is not None]
 
 
 def observe_settings(lineage: Lineage, instance: dg.DagsterInstance) -> None:

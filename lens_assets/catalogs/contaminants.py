@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from lens_assets.campaign.stages.catalogs import ContaminantSource, ReviewSource
+from lens_assets.campaign.stages.catalogs import CatalogsSettings, ContaminantSource, ReviewSource
 from lens_assets.catalogs.identity import lens_ids
+from lens_assets.catalogs.positives import sources_named, sources_near
 from lens_assets.catalogs.reading import CatalogError, read_text_table, require_columns
 from lens_assets.catalogs.spectroscopic import positions
 from lens_assets.sky.matching import pairs_within
@@ -30,6 +31,30 @@ CONTAMINANT_COLUMNS = (
 )  # fmt: skip
 _LISTED = ("contaminant_id", "name", "ra", "dec", "category", "source_catalog", "reviewer", "given_id", "place")
 _LABEL = re.compile(r"^[a-z][a-z0-9_]*$")
+
+
+def read_entries(settings: CatalogsSettings, locate: Callable[[str, str], Path]) -> pd.DataFrame:
+    """Return the rows of all curated lists and of all reviews, `reviewed` telling them apart, before any match.
+
+    `locate` gives the file of a list by its origin and path.
+    """
+    curated = together(read_contaminant_list(item, locate(item.origin, item.path)) for item in settings.contaminants)
+    reviews = together(read_review(item, locate(item.origin, item.path)) for item in settings.reviews)
+    return together([curated.assign(reviewed=False), reviews.assign(reviewed=True)]).astype({"reviewed": bool})
+
+
+def match_to_survey(
+    entries: pd.DataFrame, parquet_paths: Sequence[str], settings: CatalogsSettings, radius_arcsec: float
+) -> pd.DataFrame:
+    """Return the contaminant catalog of entries as `read_entries` gives them, over the files of `sweep_sources`."""
+    placed = entries[entries["ra"].notna()]
+    coverage = settings.coverage_radius_arcsec
+    near = sources_near(parquet_paths, placed["ra"].to_numpy(), placed["dec"].to_numpy(), coverage)
+    named = sources_named(parquet_paths, entries.loc[entries["given_id"] != "", "given_id"].tolist())
+    sources = pd.concat([near[["galaxy_id", "ra", "dec"]], named]).drop_duplicates("galaxy_id", ignore_index=True)
+    reviewed = entries["reviewed"].to_numpy(dtype=bool)
+    lists = entries.drop(columns="reviewed")
+    return build_contaminant_catalog([lists[~reviewed]], [lists[reviewed]], sources, radius_arcsec, coverage)
 
 
 def read_contaminant_list(source: ContaminantSource, path: Path) -> pd.DataFrame:

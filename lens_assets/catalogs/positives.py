@@ -59,8 +59,11 @@ def sources_named(parquet_paths: Iterable[str], galaxy_ids: Sequence[str]) -> pd
     if not len(galaxy_ids):
         return SOURCE_SCHEMA.empty_table().select(["galaxy_id", "ra", "dec"]).to_pandas()
     wanted = pc.field("galaxy_id").isin(pa.array(sorted(set(galaxy_ids)), pa.string())) & ~pc.field("in_margin")
-    table = ds.dataset(list(parquet_paths), format="parquet").to_table(["galaxy_id", "ra", "dec"], filter=wanted)
-    return table.to_pandas().drop_duplicates("galaxy_id").sort_values("galaxy_id").reset_index(drop=True)
+    columns = ["galaxy_id", "ra", "dec"]
+    found = [ds.dataset(path, format="parquet").to_table(columns, filter=wanted) for path in parquet_paths]
+    return (
+        pa.concat_tables(found).to_pandas().drop_duplicates("galaxy_id").sort_values("galaxy_id").reset_index(drop=True)
+    )
 
 
 def _near(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -126,3 +127,12 @@ def positions_from_jnames(path: Path, names: pd.Series) -> tuple[NDArray[np.floa
         ra[row] = 15.0 * (int(hours) + int(minutes) / 60.0 + float(seconds) / 3600.0)
         dec[row] = (-1 if sign == "-" else 1) * (int(degrees) + int(arcmin) / 60.0 + float(arcsec) / 3600.0)
     return ra, dec
+
+
+def list_path(origin: str, path: str, campaign_folder: Path, simulated_file: Callable[[str], Path]) -> Path:
+    """Return the file of a list: in the lenscat package, the simulated survey, or relative to the campaign's folder."""
+    if origin == "lenscat":
+        return installed_lenscat()
+    if origin == "simulated":
+        return simulated_file(path)
+    return campaign_folder / Path(path).expanduser()

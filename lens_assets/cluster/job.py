@@ -21,7 +21,7 @@ import pandas as pd
 import pyarrow as pa
 
 from lens_assets.cluster import tasks
-from lens_assets.cluster.spec import CATALOGS, JobError, JobSpec
+from lens_assets.cluster.spec import ENTRIES, GIVEN, JobError, JobSpec
 from lens_assets.cluster.storage import exists, put, put_table, read_json, read_table, remove_folder
 from lens_assets.lake.lake import table_digest
 from lens_assets.lake.record import combined_digest
@@ -110,17 +110,20 @@ def _split_cells(spark: SparkSession | None, spec: JobSpec, partitions: Sequence
 
 
 def _positives(spec: JobSpec, partitions: Sequence[str], cells: pd.DataFrame) -> pd.DataFrame:
-    """Match the lenses, and write the positions that sources are compared with."""
+    """Match the lists to what was ingested, and write the positions that sources are compared with."""
+    from lens_assets.catalogs.contaminants import match_to_survey
     from lens_assets.catalogs.positives import match_positives, sources_near, usable_lenses
+    from lens_assets.sampling.neighbourhood import known_systems, usable_contaminants
 
-    catalogs = {name: read_table(spec.catalogs[name]).to_pandas() for name in CATALOGS}
-    lenses, spectroscopic = catalogs["lens_catalog"], catalogs["spectroscopic_catalog"]
-    around = pd.concat([lenses[["ra", "dec"]], spectroscopic[["ra", "dec"]]], ignore_index=True)
-    put_table(f"{spec.root}/lenses.parquet", pa.Table.from_pandas(around, preserve_index=False))
-    put_table(
-        f"{spec.root}/contaminants.parquet", pa.Table.from_pandas(catalogs["contaminant_catalog"], preserve_index=False)
-    )
-    usable, settings = usable_lenses(lenses, spectroscopic), spec.catalog_rules
+    given = {name: read_table(spec.catalogs[name]).to_pandas() for name in GIVEN}
+    lenses, spectroscopic = given["lens_catalog"], given["spectroscopic_catalog"]
+    settings, radius = spec.catalog_rules, spec.negatives.contaminant_match_radius_arcsec
+    contaminants = match_to_survey(given[ENTRIES], partitions, settings, radius)
+    systems = known_systems(lenses, spectroscopic, contaminants)
+    put_table(f"{spec.root}/lenses.parquet", pa.Table.from_pandas(systems, preserve_index=False))
+    usable_entries = usable_contaminants(contaminants)
+    put_table(f"{spec.root}/contaminants.parquet", pa.Table.from_pandas(usable_entries, preserve_index=False))
+    usable = usable_lenses(lenses, spectroscopic)
     near = sources_near(partitions, usable["ra"].to_numpy(), usable["dec"].to_numpy(), settings.coverage_radius_arcsec)
     return match_positives(usable, near, cells, settings)
 

@@ -14,11 +14,15 @@ from lens_assets.campaign.stages.sampling import SamplingSettings
 from lens_assets.campaign.stages.splits import SplitsSettings
 from lens_assets.campaign.stages.survey import SurveySettings
 
-JOB_VERSION = "spark-sampling-1"
+JOB_VERSION = "spark-sampling-2"
 """Raise it where the job would write other tables from the same inputs: what it wrote before is then left alone."""
 
 STAGES = ("survey", "catalogs", "splits", "negatives", "sampling")
-CATALOGS = ("lens_catalog", "spectroscopic_catalog", "contaminant_catalog")
+CATALOGS = ("lens_catalog", "spectroscopic_catalog")
+ENTRIES = "contaminant_entries"
+"""The rows of the curated lists and reviews; the job matches them to the sources that it ingests."""
+
+GIVEN = (*CATALOGS, ENTRIES)
 
 
 class JobError(RuntimeError):
@@ -27,7 +31,7 @@ class JobError(RuntimeError):
 
 @dataclass(frozen=True)
 class JobSpec:
-    """Settings by stage, the survey's root, the Parquet files of the catalogs with their digests, and the output.
+    """Settings by stage, the survey's root, the Parquet files of what is given with their digests, and the output.
 
     `output` is a folder or a prefix that driver and executors reach. `region` names the AWS region of every s3:// in
     it: nothing is left to the default of a machine.
@@ -43,9 +47,9 @@ class JobSpec:
 
     def __post_init__(self) -> None:
         """Raise JobError where something is missing that would only show on the cluster."""
-        missing = sorted({*CATALOGS} - {*self.catalogs}) + sorted({*STAGES} - {*self.settings})
+        missing = sorted({*GIVEN} - {*self.catalogs}) + sorted({*STAGES} - {*self.settings})
         if missing:
-            raise JobError(f"the job lacks {', '.join(missing)}; expected {', '.join((*CATALOGS, *STAGES))}")
+            raise JobError(f"the job lacks {', '.join(missing)}; expected {', '.join((*GIVEN, *STAGES))}")
         remote = [place for place in (self.output, self.survey_root, *self.catalogs.values()) if place[:5] == "s3://"]
         if remote and not self.region:
             raise JobError(f"{remote[0]} is on S3 and no region is named; set AWS_REGION to the region of the bucket")

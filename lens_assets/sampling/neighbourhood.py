@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from lens_assets.campaign.stages.negatives import MergerSettings, NegativesSettings
+from lens_assets.catalogs.contaminants import CONTAMINANT, EXCLUDE
 from lens_assets.sky.matching import close_pairs, may_be_near, nearest_separation, nearest_within
 
 NEIGHBOURHOOD_COLUMNS = (
@@ -94,6 +95,29 @@ def contaminant_categories(sources: pd.DataFrame, contaminants: pd.DataFrame, ra
         if name is not None:
             found.setdefault(str(name), str(category))
     return found
+
+
+def known_systems(lenses: pd.DataFrame, spectroscopic: pd.DataFrame, contaminants: pd.DataFrame) -> pd.DataFrame:
+    """Return every system that keeps negatives away: system_id, ra, dec (degrees) and the catalog that has it.
+
+    Those are all entries of the lens and spectroscopic catalogs, and what reviewers called a lens.
+    """
+    reviewed = contaminants[contaminants["matched"].astype(bool) & (contaminants["use"] == EXCLUDE)]
+    catalogs = {
+        "lens_catalog": (lenses, "lens_id"),
+        "spectroscopic_catalog": (spectroscopic, "spec_id"),
+        "contaminant_catalog": (reviewed, "contaminant_id"),
+    }
+    systems = [
+        table[[key, "ra", "dec"]].rename(columns={key: "system_id"}).assign(catalog=name)
+        for name, (table, key) in catalogs.items()
+    ]
+    return pd.concat(systems, ignore_index=True)
+
+
+def usable_contaminants(contaminants: pd.DataFrame) -> pd.DataFrame:
+    """Return the entries of the contaminant catalog that name the category of a source."""
+    return contaminants[contaminants["matched"].astype(bool) & (contaminants["use"] == CONTAMINANT)]
 
 
 def source_neighbourhood(

@@ -13,7 +13,7 @@ from lens_assets.resources.tracking import Tracking
 from lens_assets_tests.assets.lens_survey import LENSES, survey_lake
 from lens_assets_tests.survey.sweep_files import sweep_rows
 
-CATALOGS = ("lens_catalog", "spectroscopic_catalog", "contaminant_catalog")
+CATALOGS = ("lens_catalog", "spectroscopic_catalog")
 
 
 def lake_with_catalogs() -> tuple[Lineage, Lake]:

@@ -33,10 +33,10 @@ def fitted(survey, injection, anchors):
     return with_anchors.calibrated(injection)
 
 
-def made_with(survey, shift_mag):
+def made_with(survey, shift_mag, seed=77):
     """Arcs of the prior of the injections, brighter by a shift, as if the sky had made them."""
     stamps, hosts = survey.hosts
-    rows = draw_parameters(hosts, 160, survey.injection, 77, shift_mag, THETA_E_ARCSEC, "sky")
+    rows = draw_parameters(hosts, 160, survey.injection, seed, shift_mag, THETA_E_ARCSEC, "sky")
     rendered = render_injections(rows, stamps[survey.stamp_of(rows)], survey.injection)
     seen = observe(StampTable(rendered.truth, lambda chosen: rendered.stamps[chosen]), survey.realism)
     return seen.assign(half="calibration")
@@ -54,8 +54,10 @@ def fit(survey, narrow, anchors):
 
 def test_the_shift_that_made_the_arcs_is_recovered(survey, narrow, fit):
     assert fit.mode == "fitted" and not fit.at_limit
-    assert fit.shift_mag == pytest.approx(BRIGHT, abs=0.45)
-    assert fit.lower_mag < fit.shift_mag < fit.upper_mag < fit.lower_mag + 1.5
+    fits = [fit, *(fitted(survey, narrow, made_with(survey, BRIGHT, seed)) for seed in (78, 79))]
+    # One sky of 160 arcs fixes the shift to about 0.25 mag, which is what the intervals say.
+    assert np.mean([item.shift_mag for item in fits]) == pytest.approx(BRIGHT, abs=0.35)
+    assert all(item.lower_mag < BRIGHT < item.upper_mag < item.lower_mag + 1.5 for item in fits)
     # The trial draws are the same, so that what they scatter drops out of the difference.
     fainter = fitted(survey, narrow, made_with(survey, FAINT))
     assert fainter.shift_mag - fit.shift_mag == pytest.approx(FAINT - BRIGHT, abs=0.35)
