@@ -1,6 +1,6 @@
 -- The sources of the negative pool that some design may draw, with or without the mask filter, and the columns that
 -- designs read: all that sampling a whole survey needs of the pool. Filters that every pool demands stand here again,
--- so that an engine drops most rows before it joins anything.
+-- so that an engine drops most rows before it joins anything. What has a pool has one without the mask filter too.
 select
     galaxy_id,
     pool,
@@ -43,4 +43,4 @@ where
     and pass_nobs
     and pass_footprint
     and (pass_type or type in $n1b_types or type in $n2_extra_types)
-    and (pool is not null or pool_without_maskbits is not null)
+    and pool_without_maskbits is not null

@@ -24,7 +24,7 @@ from lens_assets.campaign.stages.sampling import SamplingSettings
 from lens_assets.sampling.models import load_project
 from lens_assets.sampling.neighbourhood import source_neighbourhood
 from lens_assets.sampling.pool import count_bins_table, pool_parameters
-from lens_assets.sampling.sql import filesystem, run
+from lens_assets.sampling.sql import filesystem, run, select
 from lens_assets.sampling.stratified import Sample, draw_all
 
 CANDIDATES, REACHABLE = "negative_candidates", "stg_reachable_sources"
@@ -68,14 +68,15 @@ def sample_survey(
 
 def write_candidates(path: str, surroundings: Surroundings, settings: NegativesSettings, folder: Path) -> str:
     """Write the candidates of one partition and return their file."""
-    run_here = partial(run, load_project(), threads=1, temporary_folder=folder / "temporary")
-    parameters = pool_parameters(settings)
+    project, parameters = load_project(), pool_parameters(settings)
     positions = read_positions(path)
     neighbourhood = neighbourhood_of(positions, surroundings, settings)
     sources: pa.Table | list[str] = [path]
     if not has_repeated_ids(positions):
-        sources = run_here([REACHABLE], {"sweep_sources": sources}, parameters).tables[REACHABLE]
-    made = run_here(
+        sources = select(project, REACHABLE, {"sweep_sources": sources}, parameters, threads=1)
+    del positions
+    made = run(
+        project,
         [CANDIDATES],
         {
             "sweep_sources": sources,
@@ -84,6 +85,8 @@ def write_candidates(path: str, surroundings: Surroundings, settings: NegativesS
             "nobs_z_bins": count_bins_table(settings.nobs_z_bins),
         },
         parameters,
+        threads=1,
+        temporary_folder=folder / "temporary",
     )
     target = folder / f"{CANDIDATES}-{Path(path).stem}.parquet"
     pq.write_table(made.tables[CANDIDATES], target, compression="lz4", use_dictionary=list(_FEW_VALUES))

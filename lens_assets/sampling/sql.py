@@ -76,16 +76,8 @@ def run(
     materialised models are run too, and every singular test over tables made here; ModelTestError names what they
     found.
     """
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "threads": threads,
-        "memory_limit": memory_limit,
-        "preserve_insertion_order": False,
-    }
-    if temporary_folder is not None:
-        config["temp_directory"] = str(temporary_folder)
-    with duckdb.connect(config=config) as connection:
-        for name in required_inputs(project, targets, sources):
-            _register(connection, name, project.sources.get(name), sources[name])
+    with _connect(threads, memory_limit, temporary_folder) as connection:
+        _register_inputs(connection, project, targets, sources)
         results = Results({})
         for name in project.upstream(targets, sources):
             _create(connection, project.models[name], parameters, table=name in targets)
@@ -97,6 +89,24 @@ def run(
             refuse_rows(test, _rows_returned(connection, test, parameters))
         results.tables = {name: connection.table(name).to_arrow_table() for name in targets}
         return results
+
+
+def select(
+    project: Project,
+    model: str,
+    sources: Mapping[str, SourceData],
+    parameters: Mapping[str, Parameter],
+    *,
+    threads: int = 2,
+    memory_limit: str = "2GB",
+) -> pa.Table:
+    """Return the rows of one model over what it reads, as they are made: nothing is stored and no test is run."""
+    with _connect(threads, memory_limit, None) as connection:
+        _register_inputs(connection, project, [model], sources)
+        *above, last = project.upstream([model], sources)
+        for name in above:
+            _create(connection, project.models[name], parameters, table=False)
+        return connection.sql(project.models[last].compiled(parameters)).to_arrow_table()
 
 
 def required_inputs(project: Project, targets: Sequence[str], given: Iterable[str]) -> list[str]:
@@ -227,6 +237,27 @@ def refuse_failures(project: Project, model: str, failures: Sequence[str]) -> No
     if failures:
         path = project.models[model].path.with_suffix(".yml")
         raise ModelTestError(f"{model} breaks its tests in {path}: {'; '.join(failures)}. Look at its inputs")
+
+
+def _connect(threads: int, memory_limit: str, temporary_folder: Path | None) -> duckdb.DuckDBPyConnection:
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "threads": threads,
+        "memory_limit": memory_limit,
+        "preserve_insertion_order": False,
+    }
+    if temporary_folder is not None:
+        config["temp_directory"] = str(temporary_folder)
+    return duckdb.connect(config=config)
+
+
+def _register_inputs(
+    connection: duckdb.DuckDBPyConnection,
+    project: Project,
+    targets: Sequence[str],
+    sources: Mapping[str, SourceData],
+) -> None:
+    for name in required_inputs(project, targets, sources):
+        _register(connection, name, project.sources.get(name), sources[name])
 
 
 def _over_empty_tables(
