@@ -17,7 +17,7 @@ CATALOGS = ("lens_catalog", "spectroscopic_catalog")
 
 
 def lake_with_catalogs() -> tuple[Lineage, Lake]:
-    """Return the demo's lineage and a lake that holds a survey of 2,500 sources, ingested, and the catalogs."""
+    """Return the demo's lineage and a lake that holds a survey of 2,500 sources and the catalogs that a job is given."""
     lineage = build_lineage(load_campaign("demo"))
     rng = np.random.default_rng(8)
     count = 2500
@@ -42,14 +42,14 @@ def lake_with_catalogs() -> tuple[Lineage, Lake]:
         )
     )
     lake = survey_lake(lineage.campaign, rows, lenses=lenses)
-    _make(lineage, lake, ["sweep_sources", *CATALOGS])
+    _make(lineage, lake, list(CATALOGS))
     return lineage, lake
 
 
 def make_sample(lineage: Lineage, lake: Lake) -> None:
     """Make the sample of the lineage, on DuckDB, and everything above it."""
-    made = ("simulated_survey", "sweep_sources", *CATALOGS)
-    above = [name for name in lineage.ancestors("stratified_sample") if name not in made]
+    given = ("simulated_survey", *CATALOGS)
+    above = [name for name in lineage.ancestors("stratified_sample") if name not in given]
     _make(lineage, lake, [*above, "stratified_sample"])
 
 
