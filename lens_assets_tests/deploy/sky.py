@@ -17,7 +17,7 @@ CATALOGS = ("lens_catalog", "spectroscopic_catalog")
 
 
 def lake_with_catalogs() -> tuple[Lineage, Lake]:
-    """Return the demo's lineage and a lake that holds a survey of 2,500 sources and the catalogs that a job is given."""
+    """Return the demo's lineage and a lake with a survey of 2,500 sources and the catalogs that a job is given."""
     lineage = build_lineage(load_campaign("demo"))
     rng = np.random.default_rng(8)
     count = 2500
