@@ -1,7 +1,8 @@
 """Read sweep files: only the needed columns, a bounded number of rows at a time, older releases refused by name.
 
-FITS is big-endian; what leaves this module is native. A file that is cut, damaged or of another kind raises
-UnreadableFileError; which rows are usable and who owns them is decided in `sources.py`.
+FITS is big-endian; what leaves this module is native. A file that is cut, damaged or of another kind, or with a number
+that the column's type in the schema cannot hold, raises UnreadableFileError; which rows are usable and who owns them
+is decided in `sources.py`.
 """
 
 from __future__ import annotations
@@ -88,6 +89,13 @@ def _require_types(path: Path, table: fitsio.hdu.TableHDU, wanted: list[str], na
                 "wrong_type",
                 f"column {name} is {_in_words(held[names[name]])}; expected {_in_words(expected)}",
             )
+        if expected == np.float64 and held[names[name]].itemsize < expected.itemsize:
+            raise UnreadableFileError(
+                path,
+                "wrong_type",
+                f"column {name} is {_in_words(held[names[name]])}; expected {_in_words(expected)}: a shorter number "
+                "moves a position by up to 0.05 arcsec. Copy the file from the release again",
+            )
 
 
 def _in_words(dtype: np.dtype) -> str:
@@ -108,9 +116,10 @@ def _plain_reader(table: fitsio.hdu.TableHDU, wanted: dict[str, str]) -> RowRead
     if scaled or compressed or layout.hasobject or layout.itemsize != int(header["NAXIS1"]):
         return None
     path, offset, stored = table.get_filename(), table.get_offsets()["data_start"], layout.newbyteorder(">")
+    kinds = {name: _read_type(name, layout[held]) for name, held in wanted.items()}
 
     def read(start: int, stop: int) -> dict[str, NDArray]:
-        columns = {name: np.empty(stop - start, _native_type(name)) for name in wanted}
+        columns = {name: np.empty(stop - start, kinds[name]) for name in wanted}
         done = 0
         with open(path, "rb") as stream:
             stream.seek(offset + start * stored.itemsize)
@@ -144,9 +153,35 @@ def _chunk(path: Path, read: RowReader, start: int, stop: int) -> SweepChunk:
     held = len(columns["RA"])
     if held != stop - start:
         raise UnreadableFileError(path, "truncated", f"ends after row {start + held}; its headers promise more")
+    _require_fitting_integers(path, columns, start)
     native = {name.lower(): np.ascontiguousarray(values, _native_type(name)) for name, values in columns.items()}
     primary = native.pop(ROW_FILTER_COLUMN.lower(), np.ones(held, dtype=bool))
     return SweepChunk(np.arange(start, stop, dtype=np.int64), native, primary)
+
+
+def _require_fitting_integers(path: Path, columns: dict[str, NDArray], start: int) -> None:
+    """Refuse a file with an integer that its column's type in the schema cannot hold; most types need no look."""
+    for name, values in columns.items():
+        expected = _native_type(name)
+        if expected.kind != "i" or np.can_cast(values.dtype, expected):
+            continue
+        limits = np.iinfo(expected)
+        unfit = (values < limits.min) | (values > limits.max)
+        if unfit.any():
+            row = int(np.argmax(unfit))
+            raise UnreadableFileError(
+                path,
+                "out_of_range",
+                f"column {name} holds {values[row]} in row {start + row}; expected {_in_words(expected)}, "
+                f"{limits.min} to {limits.max}. Copy the file from the release again",
+            )
+
+
+def _read_type(name: str, stored: np.dtype) -> np.dtype:
+    """Return the native type to read a column as: the schema's, or its own where integers may not fit that."""
+    expected = _native_type(name)
+    unfit = expected.kind == "i" and not np.can_cast(stored, expected)
+    return stored.newbyteorder("=") if unfit else expected
 
 
 def _native_type(name: str) -> np.dtype:

@@ -120,5 +120,48 @@ def test_a_column_of_another_kind_is_refused(tmp_path):
     assert "FLUX_R" in str(error)
 
 
+def retyped(rows: np.ndarray, **dtypes: str) -> np.ndarray:
+    """Return the rows with some columns of another type."""
+    other = np.zeros(len(rows), [(name, dtypes.get(name, rows.dtype[name])) for name in rows.dtype.names])
+    for name in rows.dtype.names:
+        other[name] = rows[name]
+    return other
+
+
+@pytest.mark.parametrize(
+    ("column", "dtype", "value", "expected"),
+    [
+        ("NOBS_G", "i8", 40_000, "int16"),
+        ("NOBS_G", "u2", 40_000, "int16"),
+        ("MASKBITS", "i8", 2**33 + 2, "int32"),
+        ("BRICKID", "i8", -(2**33) + 7, "int32"),
+        ("OBJID", "u4", 2**31, "int32"),
+    ],
+)
+def test_an_integer_that_its_column_cannot_hold_refuses_the_file(tmp_path, column, dtype, value, expected):
+    rows = retyped(sweep_rows(np.linspace(0.1, 4.9, 2500), np.full(2500, -2.0)), **{column: dtype})
+    rows[column][2100] = value
+    error = refusal(write_sweep(tmp_path, NAME, rows))
+    assert error.reason == "out_of_range"
+    assert all(text in str(error) for text in (f"{column} holds {value} in row 2100", f"expected {expected}"))
+
+
+@pytest.mark.parametrize("dtype", ["i8", "u2", "u4"])
+def test_a_wider_integer_column_whose_values_fit_is_read_in_the_types_of_the_schema(tmp_path, dtype):
+    rows = sweep_rows(np.array([1.0, 2.0]), np.array([-1.0, -1.0]))
+    rows["NOBS_G"], rows["MASKBITS"] = [3, 32_767], [2, 4096]
+    (chunk,) = read_sweep(write_sweep(tmp_path, NAME, retyped(rows, NOBS_G=dtype, MASKBITS=dtype)), 10)
+    assert (chunk.columns["nobs_g"].dtype, chunk.columns["maskbits"].dtype) == (np.int16, np.int32)
+    assert (chunk.columns["nobs_g"].tolist(), chunk.columns["maskbits"].tolist()) == ([3, 32_767], [2, 4096])
+
+
+@pytest.mark.parametrize("column", ["RA", "DEC"])
+def test_positions_of_single_precision_are_refused(tmp_path, column):
+    rows = sweep_rows(np.array([1.0, 2.0]), np.array([-1.0, -1.0]))
+    error = refusal(write_sweep(tmp_path, NAME, retyped(rows, **{column: "f4"})))
+    assert error.reason == "wrong_type"
+    assert f"column {column} is float32; expected float64" in str(error)
+
+
 def test_a_text_file_beside_sweeps_is_refused():
     assert refusal(reference_file("sweeps/not_a_sweep_file.txt")).reason == "not_fits"
