@@ -31,7 +31,7 @@ _LENS_COLUMNS = {
     kinds={"csv", "parquet"},
     inputs=("simulated_survey",),
     settings=("catalogs",),
-    code_version="lens-catalog-2",
+    code_version="lens-catalog-3",
 )
 def lens_catalog(run: AssetRun) -> Product:
     """Known lenses and candidates of all lists, one row an entry, with role, tier, family and canonical identity.
@@ -75,7 +75,7 @@ def lens_catalog(run: AssetRun) -> Product:
     kinds={"parquet"},
     inputs=("lens_catalog", "simulated_survey"),
     settings=("catalogs",),
-    code_version="spectroscopic-catalog-2",
+    code_version="spectroscopic-catalog-3",
 )
 def spectroscopic_catalog(run: AssetRun) -> Product:
     """Spectroscopically selected systems, confirmed or silver, and the imaging candidates they coincide with.
@@ -119,7 +119,7 @@ def spectroscopic_catalog(run: AssetRun) -> Product:
     kinds={"parquet"},
     inputs=("simulated_survey", "sweep_sources"),
     settings=("catalogs", "negatives"),
-    code_version="contaminant-catalog-2",
+    code_version="contaminant-catalog-3",
 )
 def contaminant_catalog(run: AssetRun) -> Product:
     """Curated and reviewed objects that are not lenses, by kind, matched to Tractor; empty where no list is named.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
 import hashlib
 import importlib.util
 import re
@@ -39,7 +41,8 @@ def read_text_table(path: Path, sha256: str = "", *, may_be_empty: bool = False)
 
     A list without rows is an error unless it may be empty: nobody names a list to learn nothing.
 
-    Formats by suffix: .csv, .tsv, .txt, .fits, .fit (with .gz), .vot, .votable, .xml, .parquet.
+    Formats by suffix: .csv, .tsv, .txt, .fits, .fit (with .gz), .vot, .votable, .xml, .parquet. Raises CatalogError for
+    a file that is none of these and for a row of text with more or fewer values than the header has.
     """
     if path.is_dir():
         raise CatalogError(path, "(file)", "a folder", "a CSV, FITS, VOTable or Parquet file")
@@ -50,7 +53,7 @@ def read_text_table(path: Path, sha256: str = "", *, may_be_empty: bool = False)
     kind = f".{suffix.rpartition('.')[2]}"
     try:
         if kind in _SUFFIXES:
-            frame = pd.read_csv(path, sep=_SUFFIXES[kind], dtype=str, keep_default_na=False, comment=None)
+            frame = _read_delimited(path, _SUFFIXES[kind])
         elif kind == ".parquet":
             frame = _as_text(pd.read_parquet(path))
         elif kind in (*_FITS, *_VOTABLE):
@@ -72,6 +75,25 @@ def _require_checksum(path: Path, sha256: str) -> None:
     held = hashlib.sha256(path.read_bytes()).hexdigest()
     if held != sha256:
         raise CatalogError(path, "(file)", f"SHA-256 {held}", f"{sha256}; correct sha256 if the change is meant")
+
+
+def _read_delimited(path: Path, separator: str) -> pd.DataFrame:
+    _require_full_rows(path, separator)
+    # Without index_col=False a separator at the end of the rows makes their first value an index: columns shift.
+    return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, comment=None, index_col=False)
+
+
+def _require_full_rows(path: Path, separator: str) -> None:
+    """Raise CatalogError for the first row that has not as many values as the header; empty lines are no rows."""
+    opened = gzip.open if path.name.lower().endswith(".gz") else open
+    with opened(path, "rt", encoding="utf-8-sig", newline="") as stream:
+        lines = csv.reader(stream, delimiter=separator)
+        records = (record for record in lines if len(record) > 1 or "".join(record).strip())
+        header = next(records, [])
+        for row, record in enumerate(records, start=1):
+            if len(record) != len(header):
+                expected = f"{len(header)}, as many as the header has; correct the separators or quotes of the row"
+                raise CatalogError(path, "(all)", f"{len(record)} values", expected, row)
 
 
 def _read_astropy(path: Path, kind: str) -> pd.DataFrame:

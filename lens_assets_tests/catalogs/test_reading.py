@@ -1,6 +1,8 @@
 """User lists in every format, and errors that name file, row, column and what was expected."""
 
+import gzip
 import hashlib
+import re
 
 import numpy as np
 import pandas as pd
@@ -100,8 +102,6 @@ def test_a_file_without_a_table_is_named(tmp_path, spoil, message):
 
 
 def test_a_truncated_gzip_is_named(tmp_path):
-    import gzip
-
     frame = pd.concat([ROWS] * 500, ignore_index=True)
     whole = gzip.compress(frame.to_csv(index=False).encode())
     path = tmp_path / "lenses.csv.gz"
@@ -110,6 +110,34 @@ def test_a_truncated_gzip_is_named(tmp_path):
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(CatalogError, match=r"lenses.csv.gz.*unreadable.*expected a valid .csv file"):
         read_text_table(path)
+
+
+@pytest.mark.parametrize(("suffix", "separator"), [(".csv", ","), (".txt", ","), (".tsv", "\t"), (".csv.gz", ",")])
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["150.1,2.2,0.5,DESI-1,"], "row 1, column .*found 5 values; expected 4"),
+        (["150.1,2.2,0.5,DESI-1", "", "150.2,2.3,0.5,DESI-2,"], "row 2, column .*found 5 values; expected 4"),
+        (["150.1,2.2,0.5,DESI-1", "150.2,2.3,0.5"], "row 2, column .*found 3 values; expected 4"),
+    ],
+)
+def test_a_row_with_more_or_fewer_values_than_the_header_is_named(tmp_path, suffix, separator, rows, message):
+    path = tmp_path / f"lenses{suffix}"
+    text = "\n".join(["RA,DEC,zlens,name", *rows, ""]).replace(",", separator).encode()
+    path.write_bytes(gzip.compress(text) if suffix.endswith(".gz") else text)
+    with pytest.raises(CatalogError, match=rf"lenses{re.escape(suffix)}, {message}"):
+        read_text_table(path)
+
+
+def test_a_trailing_comma_in_every_line_and_quoted_commas_shift_nothing(tmp_path):
+    path = tmp_path / "lenses.csv"
+    path.write_text(
+        '\ufeffRA,DEC,zlens,name,\r\n150.1,2.2,"0.5, 0.6",DESI-1,\r\n \r\n150.2,2.3,,"DESI\n2",\r\n', "utf-8"
+    )
+    table = read_text_table(path)
+    assert table["RA"].tolist() == ["150.1", "150.2"]
+    assert table["zlens"].tolist() == ["0.5, 0.6", ""]
+    assert table["name"].tolist() == ["DESI-1", "DESI\n2"]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, "nan", "-inf"])
