@@ -178,9 +178,8 @@ def _quotas(
 ) -> tuple[dict[tuple[str, str, int], int], dict[str, int]]:
     """N1 by stratum with what neighbouring exposure bins lack, and N2 by split, as the models define them."""
     ratio, share = design.negatives_per_positive, design.n2_fraction
-    target = {key: int(np.floor(count * ratio + 0.5)) for key, count in wanted.items()}
     n1 = {key: int(np.floor(count * ratio * (1 - share) + 0.5)) for key, count in wanted.items()}
-    keys = set(target) | set(there.index)
+    keys = set(n1) | set(there.index)
     own = {key: min(int(there.get(key, 0)), n1.get(key, 0)) for key in keys}
     spare = {key: int(there.get(key, 0)) - own[key] for key in keys}
     lacking = {key: n1.get(key, 0) - own[key] for key in keys}
@@ -199,5 +198,6 @@ def _quotas(
     for split in splits:
         held = [key for key in keys if key[0] == split]
         matching = int(np.floor(sum(quota[key] for key in held) * share / (1 - share) + 0.5))
-        n2[split] = min(sum(target.get(key, 0) - n1.get(key, 0) for key in held), matching)
+        lenses = sum(int(wanted.get(key, 0)) for key in held)
+        n2[split] = min(int(np.floor(lenses * ratio * share + 0.5)), matching)
     return quota, n2

@@ -191,7 +191,7 @@ def parity_report(run: AssetRun) -> Product:
     kinds={"duckdb", "parquet"},
     inputs=("negative_pool", "positives", "split_cells", *map(asset_name, _SAMPLE_MARTS)),
     settings=("sampling", "negatives"),
-    code_version="stratified-sample-2",
+    code_version="stratified-sample-3",
 )
 def stratified_sample(run: AssetRun) -> Product:
     """The sample of every design: its lenses, and the negatives with the smallest hash in each stratum and split.

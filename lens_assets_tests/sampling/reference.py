@@ -152,7 +152,6 @@ def draw(
         else:
             there[(row.split, row.type, bin_of(row.nobs_z, design)[0])].append(row.galaxy_id)
     ratio, share = design.negatives_per_positive, design.n2_fraction
-    target = {key: math.floor(count * ratio + 0.5) for key, count in wanted.items()}
     target_n1 = {key: math.floor(count * ratio * (1 - share) + 0.5) for key, count in wanted.items()}
     strata = set(there) | set(wanted)
     take = {key: min(len(there[key]), target_n1.get(key, 0)) for key in strata}
@@ -168,7 +167,8 @@ def draw(
     drawn = {name for key in strata for name in sorted(there[key], key=lambda n: draw_order(n, seed))[: take[key]]}
     for split in {key[0] for key in strata}:
         found = sum(count for key, count in take.items() if key[0] == split)
-        quota = sum(target.get(key, 0) - target_n1.get(key, 0) for key in strata if key[0] == split)
+        lenses_there = sum(count for key, count in wanted.items() if key[0] == split)
+        quota = math.floor(lenses_there * ratio * share + 0.5)
         quota = min(quota, math.floor(found * share / (1 - share) + 0.5), len(confusers[split]))
         drawn |= set(sorted(confusers[split], key=lambda n: draw_order(n, seed))[:quota])
     return drawn, {key: value for key, value in lacking.items() if value}

@@ -219,6 +219,40 @@ def test_growing_the_target_only_adds_rows(
     assert ids(few, 1) == ids(many, 1)
 
 
+def lone_lenses(world: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """One lens a stratum and split, and a pool of which every second candidate is N2."""
+    lenses, pool = world["positives"], world["pool"].copy()
+    lenses = lenses[lenses["matched"]].assign(evaluation_only=False)
+    alone = lenses.assign(bin=pd.cut(lenses["nobs_z"], [0, 2, 5, 10, 999])).drop_duplicates(["split", "type", "bin"])
+    half = pool["pool"].isin(["N1", "N2"]) & (np.arange(len(pool)) % 2 == 0)
+    pool.loc[half, ["pool", "confuser_category"]] = ["N2", "ring_proxy"]
+    return {**world, "pool": pool, "positives": alone.drop(columns="bin")}
+
+
+@pytest.mark.parametrize(("small", "large"), [(4.0, 4.2), (1.7, 1.8)])
+def test_strata_of_one_lens_lose_no_confuser_to_rounding(
+    world: dict[str, pd.DataFrame], small: float, large: float
+) -> None:
+    lone = lone_lenses(world)
+    few, many = (draw(lone, baseline(negatives_per_positive=ratio)) for ratio in (small, large))
+    assert few.confusers["quota_n2"].sum() > 0
+    assert ids(few) <= ids(many)
+    wanted = few.strata.groupby("split")["positives"].sum() * small * 0.15
+    assert few.confusers.set_index("split")["target_n2"].sub(wanted).abs().max() <= 0.5
+
+
+@settings(max_examples=6, deadline=None, phases=[Phase.generate])
+@given(seed=st.integers(0, 1000), small=st.floats(1.3, 6.0), more=st.floats(0.01, 0.6), share=st.floats(0.05, 0.6))
+def test_strata_of_one_lens_only_gain_rows(
+    world: dict[str, pd.DataFrame], seed: int, small: float, more: float, share: float
+) -> None:
+    lone = lone_lenses(world)
+    lenses = lone["positives"].sample(12, random_state=seed)
+    few = draw(lone, baseline(negatives_per_positive=small, n2_fraction=share), positives=lenses)
+    many = draw(lone, baseline(negatives_per_positive=small + more, n2_fraction=share), positives=lenses)
+    assert ids(few) <= ids(many)
+
+
 def test_achieved_ratios_are_reported_for_each_stratum(world: dict[str, pd.DataFrame]) -> None:
     sample = draw(world, baseline(negatives_per_positive=3.0))
     rows = sample.rows
