@@ -16,13 +16,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lens_assets.campaign.stages.negatives import NegativesSettings
 from lens_assets.campaign.stages.sampling import SamplingSettings
 from lens_assets.sampling.models import load_project
-from lens_assets.sampling.neighbourhood import source_neighbourhood
+from lens_assets.sampling.neighbourhood import in_ascending_order, source_neighbourhood
 from lens_assets.sampling.pool import count_bins_table, pool_parameters
 from lens_assets.sampling.sql import filesystem, run, select
 from lens_assets.sampling.stratified import Sample, draw_all
@@ -99,9 +98,13 @@ def candidate_neighbourhood(path: str, surroundings: Surroundings, settings: Neg
 
 
 def read_positions(path: str) -> pd.DataFrame:
-    """Return of every row of a partition, margin included, what its neighbourhood is made from."""
+    """Return of every row of a partition, margin included, what its neighbourhood is made from.
+
+    Texts stay in Arrow: only those of few rows are ever looked at one by one.
+    """
     files, inside = filesystem(path)
-    return pq.read_table(inside, columns=_NEIGHBOUR_COLUMNS, filesystem=files, use_threads=False).to_pandas()
+    table = pq.read_table(inside, columns=_NEIGHBOUR_COLUMNS, filesystem=files, use_threads=False)
+    return table.to_pandas(types_mapper={pa.string(): pd.ArrowDtype(pa.string())}.get)
 
 
 def neighbourhood_of(positions: pd.DataFrame, surroundings: Surroundings, settings: NegativesSettings) -> pd.DataFrame:
@@ -115,9 +118,11 @@ def neighbourhood_of(positions: pd.DataFrame, surroundings: Surroundings, settin
 
 def has_repeated_ids(positions: pd.DataFrame) -> bool:
     """Say whether two own rows of `read_positions` have one galaxy_id; cheap where rows are sorted by it."""
-    ids = pa.array(positions.loc[~positions["in_margin"].to_numpy(bool), "galaxy_id"], pa.string())
-    ascending = pc.all(pc.less(ids[:-1], ids[1:]), skip_nulls=False).as_py()
-    return not ascending and pc.count_distinct(ids, mode="all").as_py() < len(ids)
+    ids = positions["galaxy_id"]
+    margin = positions["in_margin"].to_numpy(bool)
+    if margin.any():
+        ids = ids[~margin]
+    return not in_ascending_order(ids) and not ids.is_unique
 
 
 def neighbourhood_table(neighbourhood: pd.DataFrame) -> pa.Table:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
 from lens_assets.campaign.stages.negatives import MergerSettings, NegativesSettings
@@ -145,10 +147,10 @@ def source_neighbourhood(
     categories = contaminant_categories(sources, contaminants, settings.contaminant_match_radius_arcsec)
     curated = sources["galaxy_id"].isin(list(categories)).to_numpy() if categories else np.zeros(len(sources), bool)
     said = asked & (np.isfinite(separation) | (neighbours > 0) | curated)
-    names = sources["galaxy_id"][said]
+    names = sources["galaxy_id"][said].astype(object)
     table = pd.DataFrame(
         {
-            "galaxy_id": names.to_numpy(),
+            "galaxy_id": names.to_numpy(object),
             "exclusion_separation_arcsec": separation[said],
             "similar_neighbours": neighbours[said],
             "contaminant_category": names.map(categories).to_numpy(object),
@@ -156,6 +158,13 @@ def source_neighbourhood(
     )
     table = table.sort_values(["galaxy_id", "exclusion_separation_arcsec"], na_position="last")
     return table.drop_duplicates("galaxy_id").reset_index(drop=True)
+
+
+def in_ascending_order(ids: pd.Series) -> bool:
+    """Say whether each text is more than the one before, so that none is repeated; cheap for texts in Arrow."""
+    texts = pa.array(ids)
+    texts = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
+    return bool(pc.all(pc.less(texts[:-1], texts[1:]), skip_nulls=False).as_py())
 
 
 def _finite(ra: ArrayLike, dec: ArrayLike) -> NDArray[np.bool_]:

@@ -74,6 +74,13 @@ def test_candidates_are_the_drawable_rows_of_the_pool(tmp_path: Path, name: str,
     )
 
 
+def test_ids_of_a_partition_stay_in_arrow(tmp_path: Path) -> None:
+    sources = synthetic.sources(50, 3)
+    positions = read_positions(partition(tmp_path, sources))
+    assert positions["galaxy_id"].dtype == pd.ArrowDtype(pa.string())
+    assert positions["galaxy_id"].tolist() == sources["galaxy_id"].tolist()
+
+
 def test_ids_repeat_among_own_rows_alone() -> None:
     ids = ["c", "a", "b", "a"]
     frame = pd.DataFrame({"galaxy_id": ids, "in_margin": [False, False, False, True]})
