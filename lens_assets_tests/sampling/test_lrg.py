@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import healpy
 import numpy as np
 import pandas as pd
 import pytest
@@ -161,8 +162,6 @@ def cells_table(pixels: np.ndarray, **columns: object) -> pd.DataFrame:
 
 
 def test_touching_dense_cells_are_one_region_and_ranks_follow_their_score() -> None:
-    import healpy
-
     start = 70_000
     ring = healpy.get_all_neighbours(128, start, nest=True)
     far = np.arange(100_000, 100_400)
@@ -186,8 +185,6 @@ def test_touching_dense_cells_are_one_region_and_ranks_follow_their_score() -> N
 
 
 def test_a_region_does_not_end_where_a_base_pixel_does() -> None:
-    import healpy
-
     edge = 128 * 128 - 1  # the last cell of base pixel 0 has neighbours in other base pixels
     neighbours = healpy.get_all_neighbours(128, edge, nest=True)
     across = int(next(pixel for pixel in neighbours if pixel >= 128 * 128))
@@ -205,17 +202,33 @@ def test_no_cells_make_no_regions() -> None:
     assert "rank_psf_weighted" in regions
 
 
-def test_the_covered_area_of_a_filled_square_is_its_area() -> None:
+def placed_rows(ra: np.ndarray, dec: np.ndarray) -> pd.DataFrame:
+    rows = synthetic.sources(len(ra), 5).assign(ra=ra, dec=dec, in_margin=False)
+    rows["galaxy_id"] = [f"10000_1_{number}" for number in range(len(rows))]
+    return rows.assign(healpix_128=healpix.pixel_of(128, ra, dec))
+
+
+@pytest.mark.parametrize("dec_range", [(-90, 90), (85, 90), (-90, -85), (41.5, 42.1), (-42.1, -41.5), (-1, 1)])
+@pytest.mark.parametrize("ra_range", [(0, 360), (359.9, 360.1), (89.9, 90.1)])
+def test_the_covered_area_counts_the_pixels_of_healpy(ra_range, dec_range) -> None:
     rng = np.random.default_rng(0)
-    rows = synthetic.sources(6000, 5)
-    side = 0.25
+    low, high = np.sin(np.radians(dec_range))
+    rows = placed_rows(rng.uniform(*ra_range, 4000) % 360.0, np.degrees(np.arcsin(rng.uniform(low, high, 4000))))
+    cells = flag_sources(arrow(rows), SETTINGS)["lrg_cells"].to_pandas().set_index("healpix_128")
+    rows["pixel"] = healpix.pixel_of(4096, rows["ra"], rows["dec"])
+    expected = rows.groupby("healpix_128")["pixel"].nunique() * healpy.nside2pixarea(4096, degrees=True)
+    np.testing.assert_allclose(cells["area_deg2"], expected.loc[cells.index], rtol=1e-12)
+
+
+def test_a_filled_cell_covers_its_area_and_a_filled_square_about_its_own() -> None:
+    rng = np.random.default_rng(0)
+    side = 1.0
     width = side / np.cos(np.radians(30.0 + side / 2))
-    rows["ra"], rows["dec"] = 40.0 + rng.uniform(0, width, 6000), 30.0 + rng.uniform(0, side, 6000)
-    rows["healpix_128"] = healpix.pixel_of(128, rows["ra"], rows["dec"])
-    rows = rows.assign(in_margin=False).drop_duplicates("galaxy_id")
+    rows = placed_rows(40.0 + rng.uniform(0, width, 60_000), 30.0 + rng.uniform(0, side, 60_000))
     cells = flag_sources(arrow(rows), SETTINGS)["lrg_cells"].to_pandas()
     assert cells["n_sources"].sum() == len(rows)
-    assert cells["area_deg2"].sum() == pytest.approx(side**2, rel=0.1)
+    assert cells["area_deg2"].sum() == pytest.approx(side**2, rel=0.05)
+    assert cells["area_deg2"].max() == pytest.approx(healpy.nside2pixarea(128, degrees=True), rel=1e-3)
     one = cells.iloc[0]
     here = rows[rows["healpix_128"] == one["healpix_128"]]
     assert one["psfsize_r_arcsec"] == pytest.approx(np.nanmedian(here["psfsize_r"].astype(float)))

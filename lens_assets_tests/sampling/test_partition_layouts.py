@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lens_assets.campaign.campaign import load_campaign
+from lens_assets.sampling.lrg import flag_sources
 from lens_assets.sampling.neighbourhood import source_neighbourhood
 from lens_assets.sampling.pool import build_negative_pool
 from lens_assets.sky import healpix
@@ -74,6 +76,17 @@ def sky(tmp_path_factory):
     return folder, rows, lenses, contaminants
 
 
+def cells_of_layout(sky, nside: int) -> pd.DataFrame:
+    """Return the cells with their counts of luminous red galaxies of the whole sky, made partition by partition."""
+    folder, rows, *_ = sky
+    found = []
+    for pixel in np.unique(healpix.pixel_of(nside, rows["RA"], rows["DEC"])).tolist():
+        names = [tile.name for tile in tiles_of_pixel(NAMES, nside, pixel, MARGIN_ARCSEC)]
+        sources = ingest(folder, names, Region(nside, pixel, MARGIN_ARCSEC), 5000).sources
+        found.append(flag_sources(sources, load_campaign("dr10").host_selection)["lrg_cells"].to_pandas())
+    return pd.concat(found).sort_values("healpix_128", ignore_index=True).drop(columns="sky_partition")
+
+
 def pool_of_layout(sky, nside: int, margin_arcsec: float = MARGIN_ARCSEC) -> tuple[pa.Table, int]:
     """Return the negative pool of the whole sky, made partition by partition, and the number of partitions."""
     folder, rows, lenses, contaminants = sky
@@ -115,3 +128,10 @@ def test_partitions_of_two_sizes_give_the_same_pool_byte_for_byte(sky, coarse):
 def test_without_a_margin_the_layouts_would_differ(sky, coarse):
     bare, _ = pool_of_layout(sky, LAYOUTS[0], margin_arcsec=1e-3)
     assert parquet(bare) != parquet(coarse[0])
+
+
+def test_partitions_of_two_sizes_give_the_same_cells_of_hosts(sky):
+    coarse_cells, fine_cells = (cells_of_layout(sky, nside) for nside in LAYOUTS)
+    assert coarse_cells["n_sources"].sum() == len(sky[1])
+    assert coarse_cells["n_lrg_v5_very_relaxed"].sum() > 50
+    pd.testing.assert_frame_equal(coarse_cells, fine_cells, check_exact=True)
