@@ -191,14 +191,14 @@ def parity_report(run: AssetRun) -> Product:
     kinds={"duckdb", "parquet"},
     inputs=("negative_pool", "positives", "split_cells", *map(asset_name, _SAMPLE_MARTS)),
     settings=("sampling", "negatives"),
-    code_version="stratified-sample-3",
+    code_version="stratified-sample-4",
 )
 def stratified_sample(run: AssetRun) -> Product:
     """The sample of every design: its lenses, and the negatives with the smallest hash in each stratum and split.
 
     A larger target only adds rows, and no row depends on the order or partitioning of its inputs. What a stratum
-    lacks is drawn from the neighbouring exposure bin of the same type, and what is still lacking is in the tables
-    `strata` and `shortfalls`. Stamps are cut for the union of the designs.
+    lacks is drawn from the neighbouring exposure bin of the same type. What is still lacking, of N1, of N2 or of a
+    random design, is in the table `shortfalls` and a warning in the log. Stamps are cut for the union of the designs.
     """
     from lens_assets.figures.sampling import strata_figure
     from lens_assets.sampling.parity import require_candidates
@@ -215,10 +215,12 @@ def stratified_sample(run: AssetRun) -> Product:
         run.scratch,
     )
     rows, shortfalls = sample.rows, sample.shortfalls
-    for line in shortfalls[shortfalls["shortfall_n1"] > 0].itertuples():
+    short = shortfalls[shortfalls["shortfall"] > 0]
+    for line in short.itertuples():
+        place = f"stratum {line.stratum}" if line.pool == "N1" else f"pool {line.pool}"
         run.log.warning(
-            "design %s, %s, stratum %s: %d N1 wanted, %d short", line.design, line.split, line.stratum,
-            line.target_n1, line.shortfall_n1,
+            "design %s, %s, %s: %d wanted, %d drawn, %d short", line.design, line.split, place,
+            line.wanted, line.drawn, line.shortfall,
         )  # fmt: skip
     counts = rows.groupby(["design", "split", "tier"], dropna=False).size().rename("rows").reset_index()
     return Product(
@@ -229,7 +231,10 @@ def stratified_sample(run: AssetRun) -> Product:
             "rows": len(rows),
             "galaxies": int(rows["galaxy_id"].nunique()),
             "lenses": int(rows.loc[rows["label"] == 1, "galaxy_id"].nunique()),
-            "strata_short": int((shortfalls["shortfall_n1"] > 0).sum()),
+            "strata_short": int((short["pool"] == "N1").sum()),
+            "n1_short": int(short.loc[short["pool"] == "N1", "shortfall"].sum()),
+            "n2_short": int(short.loc[short["pool"] == "N2", "shortfall"].sum()),
+            "random_rows_short": int(short.loc[short["pool"] == "any", "shortfall"].sum()),
             **{f"rows_{name}": int(count) for name, count in rows["design"].value_counts().items()},
         },
         columns=_descriptions(load_project(), "stratified_sample"),

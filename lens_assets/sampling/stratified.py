@@ -28,6 +28,8 @@ SAMPLE_COLUMNS = (
 DESIGN_MODELS = ("stratified_sample", "sample_strata", "int_confuser_quotas")
 """What one design is drawn with."""
 
+_SHORTFALL_COLUMNS = ["design", "split", "pool", "stratum", "wanted", "drawn", "borrowed"]
+
 
 class EmptySampleError(ValueError):
     """A design that has no lens, or no negative, to draw."""
@@ -35,17 +37,36 @@ class EmptySampleError(ValueError):
 
 @dataclass(frozen=True)
 class Sample:
-    """Rows of all designs, one a (design, galaxy_id); what each stratum, and for N2 each split, wanted and gave."""
+    """Rows of all designs, one a (design, galaxy_id), and what was wanted and given.
+
+    `strata` says it of N1 by stratum, `confusers` of N2 by split, `random` of the rows of a random design by split.
+    """
 
     rows: pd.DataFrame
     strata: pd.DataFrame
     confusers: pd.DataFrame
+    random: pd.DataFrame
 
     @property
     def shortfalls(self) -> pd.DataFrame:
-        """Strata that could not give what was wanted, or that drew on a neighbour."""
-        lacks = self.strata[["shortfall_n1", "got_from_above", "got_from_below"]].sum(axis=1) > 0
-        return self.strata[lacks].reset_index(drop=True)
+        """What could not be given as wanted, one line a (design, split, pool, stratum).
+
+        Pool N1 by stratum, also where a neighbouring bin gave all that lacked (`borrowed`, of `drawn`); N2, and `any`
+        of a random design, by split, without stratum. `shortfall` is wanted - drawn.
+        """
+        strata, confusers = self.strata, self.confusers
+        borrowed = strata["got_from_above"] + strata["got_from_below"]
+        drawn = strata["target_n1"] - strata["shortfall_n1"]
+        parts = [
+            strata.assign(pool="N1", wanted=strata["target_n1"], drawn=drawn, borrowed=borrowed),
+            confusers.rename(columns={"target_n2": "wanted", "quota_n2": "drawn"}).assign(pool="N2"),
+            self.random.assign(pool="any"),
+        ]
+        lines = pd.concat([part.reindex(columns=_SHORTFALL_COLUMNS) for part in parts if len(part)], ignore_index=True)
+        counts = ["wanted", "drawn", "borrowed"]
+        lines[counts] = lines[counts].fillna(0).astype("int64")
+        lines["shortfall"] = lines["wanted"] - lines["drawn"]
+        return lines[(lines["shortfall"] > 0) | (lines["borrowed"] > 0)].reset_index(drop=True)
 
 
 def design_parameters(name: str, design: StratifiedDesign | RandomDesign, seed: int) -> dict[str, Parameter]:
@@ -99,7 +120,7 @@ def draw_design(
     _refuse_empty(name, design, rows)
     if isinstance(design, RandomDesign):
         strata, confusers = strata.iloc[:0], confusers.iloc[:0]
-    return Sample(rows[list(SAMPLE_COLUMNS)], strata, confusers)
+    return Sample(rows[list(SAMPLE_COLUMNS)], strata, confusers, _random_draws(name, design, rows))
 
 
 def draw_all(
@@ -122,6 +143,7 @@ def draw_all(
         pd.concat([sample.rows for sample in samples], ignore_index=True),
         pd.concat([sample.strata for sample in samples], ignore_index=True),
         pd.concat([sample.confusers for sample in samples], ignore_index=True),
+        pd.concat([sample.random for sample in samples], ignore_index=True),
     )
 
 
@@ -174,6 +196,16 @@ def _parameters(name: str, seed: int, *, kind: str, positives: str, include_exp:
         "rows_val": 0,
         "rows_test": 0,
     }
+
+
+def _random_draws(name: str, design: StratifiedDesign | RandomDesign, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return design, split, wanted and drawn of a random design; no line of a stratified one."""
+    wanted = {}
+    if isinstance(design, RandomDesign):
+        wanted = {"train": design.rows_train, "val": design.rows_val, "test": design.rows_test}
+    found = rows["split"].value_counts()
+    lines = [(name, split, count, int(found.get(split, 0))) for split, count in wanted.items()]
+    return pd.DataFrame(lines, columns=["design", "split", "wanted", "drawn"])
 
 
 def _refuse_empty(name: str, design: StratifiedDesign | RandomDesign, rows: pd.DataFrame) -> None:

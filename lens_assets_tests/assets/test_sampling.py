@@ -200,7 +200,13 @@ def test_sample_follows_lenses_and_pool(
     fewer = run_asset(stratified_sample, campaign, {**inputs, "positives": lenses.iloc[20:]})
     smaller = fewer.table[fewer.table["design"] == "baseline"]
     assert (smaller["label"] == 0).sum() < (baseline["label"] == 0).sum()
-    assert product.summary["strata_short"] == (product.tables["shortfalls"]["shortfall_n1"] > 0).sum()
+    short = product.tables["shortfalls"].query("shortfall > 0")
+    assert product.summary["strata_short"] == (short["pool"] == "N1").sum()
+    for pool, key in (("N1", "n1_short"), ("N2", "n2_short"), ("any", "random_rows_short")):
+        assert product.summary[key] == short.loc[short["pool"] == pool, "shortfall"].sum()
+    deployment = campaign.sampling.drawn["deployment"]
+    wanted = deployment.rows_train + deployment.rows_val + deployment.rows_test
+    assert product.summary["random_rows_short"] == wanted - (product.table["design"] == "deployment").sum() > 0
     assert np.isfinite(product.table["sampling_weight"]).all()
 
 

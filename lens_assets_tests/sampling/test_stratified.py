@@ -264,6 +264,29 @@ def test_achieved_ratios_are_reported_for_each_stratum(world: dict[str, pd.DataF
         assert line.target == round(3.0 * lenses)
 
 
+def test_a_random_design_says_what_it_could_not_draw(world: dict[str, pd.DataFrame]) -> None:
+    design = RandomDesign(
+        kind="random", purpose="rates", rows_train=0, rows_val=5, rows_test=1_000_000, include_exp=False
+    )
+    sample = draw(world, design)
+    found = (sample.rows["split"] == "test").sum()
+    columns = ["split", "pool", "wanted", "drawn", "shortfall"]
+    assert sample.shortfalls[columns].values.tolist() == [["test", "any", 1_000_000, found, 1_000_000 - found]]
+
+
+def test_lacking_confusers_and_strata_are_shortfalls(world: dict[str, pd.DataFrame]) -> None:
+    pool = world["pool"].copy()
+    pool.loc[pool["pool"] == "N2", ["pool", "confuser_category"]] = None
+    sample = draw(world, baseline(negatives_per_positive=30.0), pool=pool)
+    lines = sample.shortfalls
+    second = lines[lines["pool"] == "N2"].set_index("split")
+    assert (second["drawn"] == 0).all() and (second["wanted"] > 0).all() and second["stratum"].isna().all()
+    assert second["shortfall"].to_dict() == sample.confusers.set_index("split")["shortfall_n2"].to_dict()
+    first = lines[lines["pool"] == "N1"]
+    assert first["shortfall"].sum() == sample.strata["shortfall_n1"].sum() > 0
+    assert first["borrowed"].sum() == sample.strata[["got_from_above", "got_from_below"]].sum().sum()
+
+
 def test_all_designs_together_have_one_row_a_design_and_galaxy(world: dict[str, pd.DataFrame]) -> None:
     pool = pa.Table.from_pandas(world["pool"], preserve_index=False)
     bins = synthetic.negatives_settings().nobs_z_bins
