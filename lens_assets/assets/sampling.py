@@ -87,7 +87,7 @@ def split_cells(run: AssetRun) -> Product:
     ),
     settings=("negatives",),
     partitions="sky",
-    code_version="negative-pool-4",
+    code_version="negative-pool-5",
 )
 def negative_pool(run: AssetRun) -> Product:
     """Every source of a sky partition with each filter and confuser class as a flag, its pool, stratum and split.

@@ -102,9 +102,10 @@ def contaminant_categories(sources: pd.DataFrame, contaminants: pd.DataFrame, ra
 def known_systems(lenses: pd.DataFrame, spectroscopic: pd.DataFrame, contaminants: pd.DataFrame) -> pd.DataFrame:
     """Return every system that keeps negatives away: system_id, ra, dec (degrees) and the catalog that has it.
 
-    Those are all entries of the lens and spectroscopic catalogs, and what reviewers called a lens.
+    Those are all entries of the lens and spectroscopic catalogs, and what reviewers called a lens, by the position
+    that the review gives: a lens that matches no source still lights up the stamps around it.
     """
-    reviewed = contaminants[contaminants["matched"].astype(bool) & (contaminants["use"] == EXCLUDE)]
+    reviewed = contaminants[(contaminants["use"] == EXCLUDE) & _finite(contaminants["ra"], contaminants["dec"])]
     catalogs = {
         "lens_catalog": (lenses, "lens_id"),
         "spectroscopic_catalog": (spectroscopic, "spec_id"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lens_assets.sampling.neighbourhood import (
     contaminant_categories,
+    known_systems,
     nearest_separation_arcsec,
     similar_neighbours,
     source_neighbourhood,
@@ -106,3 +107,21 @@ def test_a_margin_makes_neighbours_independent_of_the_partition() -> None:
         part = part[part["galaxy_id"].isin(sources.loc[own, "galaxy_id"])]
         expected = whole[whole.index.isin(sources.loc[own, "galaxy_id"])]
         assert part.set_index("galaxy_id")["similar_neighbours"].sort_index().equals(expected.sort_index())
+
+
+def test_reviewed_lenses_keep_negatives_away_whether_or_not_they_match_a_source() -> None:
+    contaminants = pd.DataFrame(
+        {
+            "contaminant_id": ["matched", "unmatched", "nowhere", "ring"],
+            "ra": [10.0, 20.0, np.nan, 30.0],
+            "dec": [1.0, 2.0, np.nan, 3.0],
+            "use": ["exclude", "exclude", "exclude", "contaminant"],
+            "matched": [True, False, False, True],
+        }
+    )
+    lenses = pd.DataFrame({"lens_id": ["l"], "ra": [40.0], "dec": [4.0]})
+    spectra = pd.DataFrame({"spec_id": ["s"], "ra": [50.0], "dec": [5.0]})
+    systems = known_systems(lenses, spectra, contaminants)
+    assert systems["system_id"].tolist() == ["l", "s", "matched", "unmatched"]
+    near = nearest_separation_arcsec([20.0], [2.0 + 5.0 * ARCSEC], systems["ra"], systems["dec"], 11.0)
+    assert near[0] == pytest.approx(5.0, abs=1e-6)
