@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from lens_assets.campaign.stages.catalogs import CatalogsSettings, ContaminantSource, ReviewSource
+from lens_assets.campaign.stages.catalogs import (
+    CONTAMINANT_KIND,
+    LENS_LABEL,
+    CatalogsSettings,
+    ContaminantSource,
+    ReviewSource,
+    names_no_contaminant,
+)
 from lens_assets.catalogs.identity import lens_ids
 from lens_assets.catalogs.positives import sources_named, sources_near
 from lens_assets.catalogs.reading import CatalogError, read_text_table, require_columns
 from lens_assets.catalogs.spectroscopic import positions
 from lens_assets.sky.matching import pairs_within
 
-LENS_LABEL = "lens"
 CONTAMINANT, EXCLUDE = "contaminant", "exclude"
 USES = (CONTAMINANT, EXCLUDE)
 OUTSIDE, NO_SOURCE, UNKNOWN_ID, SUPERSEDED = (
@@ -30,7 +35,6 @@ CONTAMINANT_COLUMNS = (
     "unmatched_reason", "separation_arcsec",
 )  # fmt: skip
 _LISTED = ("contaminant_id", "name", "ra", "dec", "category", "source_catalog", "reviewer", "given_id", "place")
-_LABEL = re.compile(r"^[a-z][a-z0-9_]*$")
 
 
 def read_entries(settings: CatalogsSettings, locate: Callable[[str, str], Path]) -> pd.DataFrame:
@@ -39,7 +43,8 @@ def read_entries(settings: CatalogsSettings, locate: Callable[[str, str], Path])
     `locate` gives the file of a list by its origin and path.
     """
     curated = together(read_contaminant_list(item, locate(item.origin, item.path)) for item in settings.contaminants)
-    reviews = together(read_review(item, locate(item.origin, item.path)) for item in settings.reviews)
+    known = {*settings.contaminant_categories, *curated["category"]}
+    reviews = together(read_review(item, locate(item.origin, item.path), known) for item in settings.reviews)
     return together([curated.assign(reviewed=False), reviews.assign(reviewed=True)]).astype({"reviewed": bool})
 
 
@@ -60,7 +65,7 @@ def match_to_survey(
 def read_contaminant_list(source: ContaminantSource, path: Path) -> pd.DataFrame:
     """Return one curated list, one row an entry; positions may stand in the J-names.
 
-    Raises CatalogError for a row without a category, and for an id that stands twice with different categories.
+    Raises CatalogError for a row whose category is none: empty, reserved, or a word for a lens, which only reviews say.
     """
     raw = read_text_table(path, source.sha256, may_be_empty=source.origin == "simulated")
     used = [source.name_column, source.ra_column, source.dec_column, source.category_column, source.galaxy_id_column]
@@ -71,25 +76,26 @@ def read_contaminant_list(source: ContaminantSource, path: Path) -> pd.DataFrame
         raise CatalogError(path, ", ".join(source.keep_where), "no row", f"rows that hold {dict(source.keep_where)}")
     frame = positions(path, raw, source.name_column, source.ra_column, source.dec_column)
     frame["category"] = raw[source.category_column].to_numpy() if source.category_column else source.category
-    empty = np.flatnonzero((frame["category"] == "").to_numpy())
-    if len(empty):
-        row = int(raw.index[empty[0]]) + 1
-        raise CatalogError(path, source.category_column, "an empty text", "a kind of contaminant", row)
+    refused = np.flatnonzero(frame["category"].map(names_no_contaminant).to_numpy(dtype=bool))
+    if len(refused):
+        found = repr(frame["category"].iloc[refused[0]])
+        raise CatalogError(path, source.category_column, found, CONTAMINANT_KIND, int(raw.index[refused[0]]) + 1)
     frame["given_id"] = raw[source.galaxy_id_column].to_numpy(dtype=object) if source.galaxy_id_column else ""
     frame["reviewer"] = ""
     frame["contaminant_id"] = lens_ids(source.name, frame["ra"], frame["dec"], frame["name"].tolist())
     return _listed(frame, raw, path, source.name)
 
 
-def read_review(source: ReviewSource, path: Path) -> pd.DataFrame:
+def read_review(source: ReviewSource, path: Path, known: Collection[str]) -> pd.DataFrame:
     """Return the labels of one review, one row a label; ra and dec are NaN where objects are named by id.
 
-    Raises CatalogError for a label that is no word, a missing id or reviewer.
+    Raises CatalogError for a label that is neither `lens` nor a known category, a missing id or reviewer.
     """
     raw = read_text_table(path, source.sha256)
     ids, label, reviewer = source.galaxy_id_column, source.label_column, source.reviewer_column
     require_columns(path, raw, [ids, source.ra_column, source.dec_column, label, reviewer])
-    _require_text(path, raw, label, "a kind of contaminant in lower case, such as ring, or lens", _LABEL)
+    labels = f"{LENS_LABEL} or one of {', '.join(sorted(known))} (others: contaminant_categories in catalogs.yaml)"
+    _require_text(path, raw, label, labels, {LENS_LABEL, *known})
     _require_text(path, raw, reviewer, "the name of the reviewer")
     if ids:
         _require_text(path, raw, ids, "the galaxy_id of the object")
@@ -103,10 +109,10 @@ def read_review(source: ReviewSource, path: Path) -> pd.DataFrame:
 
 
 def _require_text(
-    path: Path, raw: pd.DataFrame, column: str, expected: str, pattern: re.Pattern[str] | None = None
+    path: Path, raw: pd.DataFrame, column: str, expected: str, allowed: Collection[str] | None = None
 ) -> None:
     for number, text in enumerate(raw[column], start=1):
-        if not text or (pattern is not None and not pattern.match(text)):
+        if not text or (allowed is not None and text not in allowed):
             raise CatalogError(path, column, repr(text), expected, number)
 
 

@@ -13,9 +13,11 @@ from lens_assets.catalogs.contaminants import (
     CONTAMINANT_COLUMNS,
     build_contaminant_catalog,
     read_contaminant_list,
+    read_entries,
     read_review,
 )
 from lens_assets.catalogs.reading import CatalogError
+from lens_assets_tests.catalogs.settings import catalog_settings
 from lens_assets_tests.survey.reference import reference_file
 
 ARCSEC = 1 / 3600
@@ -42,7 +44,8 @@ def curated_list(folder, rows, columns=("name", "ra", "dec", "category"), **chan
 def review(folder, rows, columns=("galaxy_id", "label", "reviewer"), name="review", **changes):
     path = folder / f"{name}.csv"
     pd.DataFrame(rows, columns=list(columns)).to_csv(path, index=False)
-    return read_review(ReviewSource.model_validate_json(json.dumps(REVIEW | {"name": name} | changes)), path)
+    source = ReviewSource.model_validate_json(json.dumps(REVIEW | {"name": name} | changes))
+    return read_review(source, path, {"ring", "spiral", "merger"})
 
 
 def build(curated=(), reviews=(), sources=SOURCES):
@@ -122,8 +125,11 @@ def test_a_review_of_an_unknown_object_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (("10000_1_1", "", "ada"), r"row 1, column label: found ''; expected a kind of contaminant"),
+        (("10000_1_1", "", "ada"), r"row 1, column label: found ''; expected lens or one of merger, ring, spiral"),
         (("10000_1_1", "A Ring!", "ada"), "column label: found 'A Ring!'"),
+        (("10000_1_1", "lenses", "ada"), r"row 1, column label: found 'lenses'; expected lens or one of merger, ring"),
+        (("10000_1_1", "not_sure", "ada"), r"found 'not_sure'; .*contaminant_categories in catalogs.yaml"),
+        (("10000_1_1", "N1", "ada"), "found 'N1'"),
         (("", "ring", "ada"), "column galaxy_id"),
         (("10000_1_1", "ring", ""), "column reviewer.*expected the name"),
     ],
@@ -143,7 +149,7 @@ def test_a_review_names_objects_in_one_way():
 def test_rows_that_a_list_keeps_must_exist(tmp_path):
     with pytest.raises(CatalogError, match=r"category: found no row; expected rows that hold \{'category': 'warp'\}"):
         curated_list(tmp_path, [("a", 10.0, 5.0, "ring")], keep_where={"category": "warp"})
-    with pytest.raises(CatalogError, match="row 2, column category.*an empty text"):
+    with pytest.raises(CatalogError, match="row 2, column category: found ''; expected a kind"):
         curated_list(tmp_path, [("a", 10.0, 5.0, "ring"), ("b", 10.0, 5.0, "")])
 
 
@@ -185,3 +191,31 @@ def test_no_lists_make_an_empty_table():
 def test_a_list_states_its_categories_in_one_way():
     with pytest.raises(ValueError, match="exactly one of category_column and category"):
         ContaminantSource.model_validate_json(json.dumps(CURATED | {"category": "ring"}))
+
+
+LENS_WORDS = ["lens", "Lenses", "lens_candidate", "lensed quasar", "strong-lensing"]
+
+
+@pytest.mark.parametrize("category", [*LENS_WORDS, "N1", "n1b", "N2", "none", "campaign"])
+def test_a_curated_list_names_kinds_of_contaminants_only(tmp_path, category):
+    with pytest.raises(
+        CatalogError, match=rf"curated.csv, row 2, column category: found '{category}'; expected a kind"
+    ):
+        curated_list(tmp_path, [("a", 10.0, 5.0, "ring"), ("b", 10.0, 5.0, category)])
+    with pytest.raises(ValueError, match=f"contaminants curated: category is '{category}'; expected a kind"):
+        ContaminantSource.model_validate_json(json.dumps(CURATED | {"category_column": "", "category": category}))
+
+
+def test_a_review_may_name_what_the_campaign_declares_and_what_its_lists_hold(tmp_path):
+    pd.DataFrame({"name": ["a"], "ra": [10.0], "dec": [5.0], "category": ["non_lens"]}).to_csv(
+        tmp_path / "x.csv", index=False
+    )
+    rows = {"galaxy_id": ["1_1_1", "1_1_2", "1_1_3"], "label": ["non_lens", "ring", "lens"], "reviewer": "ada"}
+    pd.DataFrame(rows).to_csv(tmp_path / "y.csv", index=False)
+    lists = {"contaminants": [CURATED], "reviews": [REVIEW | {"path": "y.csv"}]}
+    read = read_entries(catalog_settings(**lists), lambda _, path: tmp_path / path)
+    assert read["category"].tolist() == ["non_lens", "non_lens", "ring", "lens"]
+    with pytest.raises(CatalogError, match=r"y.csv, row 2, .*found 'ring'; expected lens or one of non_lens, warp "):
+        read_entries(catalog_settings(**lists, contaminant_categories=["warp"]), lambda _, path: tmp_path / path)
+    with pytest.raises(ValueError, match="contaminant_categories holds 'lens'; expected a kind"):
+        catalog_settings(contaminant_categories=["ring", "lens"])

@@ -16,6 +16,21 @@ MorphologicalType = Literal["PSF", "REX", "DEV", "EXP", "SER"]
 TIER_WEIGHTS = {"A": (0.9, 1.0), "B": (0.3, 0.6)}
 """Range of the sample weight of each tier; a lens that the literature confirms always has weight 1."""
 
+LENS_LABEL = "lens"
+"""The label by which a review calls an object a lens; nothing else may say so."""
+RESERVED_CATEGORIES = ("N1", "N1b", "N2", "none", "campaign")
+"""Names that tables use beside the categories of contaminants."""
+CONTAMINANT_KIND = f"a kind of contaminant, such as ring; not {', '.join(RESERVED_CATEGORIES)} or a word for a lens"
+_LENS_WORDS, _DENIALS = {"lens", "lenses", "lensed", "lensing"}, {"no", "non", "not", "false"}
+
+
+def names_no_contaminant(category: str) -> bool:
+    """Return whether a text cannot be a category of contaminants: empty, reserved, or a word for a lens."""
+    words = re.findall(r"[a-z]+", category.lower())
+    lens = bool(_LENS_WORDS.intersection(words)) and not _DENIALS.intersection(words)
+    return not category or lens or category.lower() in {name.lower() for name in RESERVED_CATEGORIES}
+
+
 CatalogName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
@@ -124,6 +139,8 @@ class ContaminantSource(Settings):
     def _complete(self) -> ContaminantSource:
         if bool(self.category_column) == bool(self.category):
             raise ValueError(f"contaminants {self.name}: expected exactly one of category_column and category")
+        if self.category and names_no_contaminant(self.category):
+            raise ValueError(f"contaminants {self.name}: category is {self.category!r}; expected {CONTAMINANT_KIND}")
         if bool(self.ra_column) != bool(self.dec_column) or not (self.ra_column or self.name_column):
             raise ValueError(f"contaminants {self.name}: expected ra_column and dec_column, or J-names")
         return self
@@ -163,6 +180,7 @@ class CatalogsSettings(Settings):
     spectroscopic_match_radius_arcsec: float = setting("match to imaging candidates", "arcsec", gt=0, le=30)
     spectroscopic_matched_use: Literal["evaluation", "training"] = setting("use of candidates so matched")
     contaminants: tuple[ContaminantSource, ...] = setting("curated lists of non-lenses")
+    contaminant_categories: tuple[CatalogName, ...] = setting("kinds that reviews may name beside those of the lists")
     reviews: tuple[ReviewSource, ...] = setting("labels given to negatives; what is labelled lens is no negative")
     match_radius_arcsec: float = setting("lens to Tractor source", "arcsec", gt=0, le=10)
     coverage_radius_arcsec: float = setting("no source at all within it: outside the survey", "arcsec", gt=0, le=600)
@@ -199,6 +217,9 @@ class CatalogsSettings(Settings):
             raise ValueError("tiers: expected one entry for confident and one for probable")
         if [item.tier for item in sorted(self.tiers, key=lambda item: item.grading)] != ["A", "B"]:
             raise ValueError("tiers: expected tier A for confident and tier B for probable")
+        for category in self.contaminant_categories:
+            if names_no_contaminant(category):
+                raise ValueError(f"contaminant_categories holds {category!r}; expected {CONTAMINANT_KIND}")
         if self.coverage_radius_arcsec <= self.match_radius_arcsec:
             raise ValueError(
                 f"coverage_radius_arcsec is {self.coverage_radius_arcsec} and match_radius_arcsec "
