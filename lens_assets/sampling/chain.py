@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lens_assets.campaign.stages.negatives import NegativesSettings
@@ -69,10 +70,12 @@ def write_candidates(path: str, surroundings: Surroundings, settings: NegativesS
     """Write the candidates of one partition and return their file."""
     project, parameters = load_project(), pool_parameters(settings)
     positions = read_positions(path)
-    neighbourhood = neighbourhood_of(positions, surroundings, settings)
     sources: pa.Table | list[str] = [path]
+    reachable = None
     if not has_repeated_ids(positions):
         sources = select(project, REACHABLE, {"sweep_sources": sources}, parameters, threads=1)
+        reachable = sources["galaxy_id"]
+    neighbourhood = neighbourhood_of(positions, surroundings, settings, reachable)
     del positions
     made = run(
         project,
@@ -104,16 +107,25 @@ def read_positions(path: str) -> pd.DataFrame:
     """
     files, inside = filesystem(path)
     table = pq.read_table(inside, columns=_NEIGHBOUR_COLUMNS, filesystem=files, use_threads=False)
-    return table.to_pandas(types_mapper={pa.string(): pd.ArrowDtype(pa.string())}.get)
+    table = table.set_column(0, "galaxy_id", table["galaxy_id"].cast(pa.string()))
+    return table.to_pandas(types_mapper={pa.string(): pd.ArrowDtype(pa.string())}.get, ignore_metadata=True)
 
 
-def neighbourhood_of(positions: pd.DataFrame, surroundings: Surroundings, settings: NegativesSettings) -> pd.DataFrame:
-    """Return the neighbourhood of the own sources, of `read_positions`, that are bright enough for any pool."""
-    bright = positions["mag_z"].to_numpy(float) < settings.filters.mag_z_max
-    own = ~positions["in_margin"].to_numpy(bool)
-    return source_neighbourhood(
-        positions, surroundings.lenses, surroundings.contaminants, settings, np.asarray(bright & own)
-    )
+def neighbourhood_of(
+    positions: pd.DataFrame,
+    surroundings: Surroundings,
+    settings: NegativesSettings,
+    reachable: pa.ChunkedArray | None = None,
+) -> pd.DataFrame:
+    """Return the neighbourhood of the own sources, of `read_positions`, that are bright enough for any pool.
+
+    Only of those whose galaxy_id is `reachable`, where that is known.
+    """
+    wanted = positions["mag_z"].to_numpy(float) < settings.filters.mag_z_max
+    wanted &= ~positions["in_margin"].to_numpy(bool)
+    if reachable is not None:
+        wanted &= np.asarray(pc.is_in(pa.array(positions["galaxy_id"]), value_set=reachable))
+    return source_neighbourhood(positions, surroundings.lenses, surroundings.contaminants, settings, wanted)
 
 
 def has_repeated_ids(positions: pd.DataFrame) -> bool:

@@ -19,6 +19,8 @@ NEIGHBOURHOOD_COLUMNS = (
     "galaxy_id", "exclusion_separation_arcsec", "similar_neighbours", "contaminant_category",
 )  # fmt: skip
 FloatArray = NDArray[np.float64]
+_SLACK_MAG = 1e-6
+"""More than the rounding of a difference of magnitudes; only rows to compare are taken with it."""
 
 
 def nearest_separation_arcsec(
@@ -54,17 +56,25 @@ def sources_near_lenses(sources: pd.DataFrame, lenses: pd.DataFrame, radius_arcs
     return table.sort_values(["separation_arcsec", "galaxy_id"], ignore_index=True)
 
 
-def similar_neighbours(sources: pd.DataFrame, settings: MergerSettings) -> NDArray[np.int64]:
+def similar_neighbours(
+    sources: pd.DataFrame, settings: MergerSettings, asked: NDArray[np.bool_] | None = None
+) -> NDArray[np.int64]:
     """Return for each source how many others of similar z magnitude lie within the merger distances, shape (N,).
 
     Rows of one galaxy_id are one source, counted in its first row that has a neighbour. `sources` needs galaxy_id,
-    ra, dec, mag_z and must hold the margin.
+    ra, dec, mag_z and must hold the margin. Where rows are `asked`, only their counts are whole; then no galaxy_id may
+    be repeated.
     """
     counts = np.zeros(len(sources), dtype=np.int64)
     mag = sources["mag_z"].to_numpy(float)
-    usable = np.flatnonzero(_finite(sources["ra"], sources["dec"]) & np.isfinite(mag))
+    known = _finite(sources["ra"], sources["dec"]) & np.isfinite(mag)
+    if asked is not None:
+        known &= _similar_to_some(mag, mag[asked & known], settings.delta_mag_z_max)
+    usable = np.flatnonzero(known)
     ra, dec = sources["ra"].to_numpy(float)[usable], sources["dec"].to_numpy(float)[usable]
-    one, two, separation = close_pairs(ra, dec, settings.separation_max_arcsec)
+    one, two, separation = close_pairs(
+        ra, dec, settings.separation_max_arcsec, None if asked is None else asked[usable]
+    )
     one, two = usable[one], usable[two]
     rows = np.unique(np.concatenate([one, two]))
     repeated = rows[sources["galaxy_id"].iloc[rows].duplicated().to_numpy()]
@@ -144,7 +154,8 @@ def source_neighbourhood(
         lenses["dec"],
         settings.filters.exclusion_radius_arcsec,
     )
-    neighbours = similar_neighbours(sources, settings.confusers.merger)
+    alone = wanted is not None and in_ascending_order(sources["galaxy_id"])
+    neighbours = similar_neighbours(sources, settings.confusers.merger, asked if alone else None)
     categories = contaminant_categories(sources, contaminants, settings.contaminant_match_radius_arcsec)
     curated = sources["galaxy_id"].isin(list(categories)).to_numpy() if categories else np.zeros(len(sources), bool)
     said = asked & (np.isfinite(separation) | (neighbours > 0) | curated)
@@ -166,6 +177,14 @@ def in_ascending_order(ids: pd.Series) -> bool:
     texts = pa.array(ids)
     texts = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
     return bool(pc.all(pc.less(texts[:-1], texts[1:]), skip_nulls=False).as_py())
+
+
+def _similar_to_some(mag: FloatArray, others: FloatArray, delta_mag_max: float) -> NDArray[np.bool_]:
+    """Return False where a magnitude lies too far below the smallest or above the largest of the others."""
+    if not len(others):
+        return np.zeros(len(mag), dtype=bool)
+    slack = delta_mag_max + _SLACK_MAG
+    return np.asarray((mag >= others.min() - slack) & (mag <= others.max() + slack))
 
 
 def _finite(ra: ArrayLike, dec: ArrayLike) -> NDArray[np.bool_]:

@@ -71,6 +71,17 @@ def test_similar_neighbours_match_a_loop_over_pairs(seed: int, dec: float) -> No
     assert similar_neighbours(sources, rule).tolist() == expected.tolist()
 
 
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 1000), ra=st.sampled_from([0.0, 150.0]), dec=st.sampled_from([-89.999, 0.0, 30.0]))
+def test_counts_of_asked_sources_are_those_of_all(seed: int, ra: float, dec: float) -> None:
+    sources = crowd(60, seed, ra, dec, 20.0)
+    rule = synthetic.negatives_settings().confusers.merger
+    asked = (sources["mag_z"].to_numpy() < 19.0) & (np.random.default_rng(seed).random(60) < 0.5)
+    found = similar_neighbours(sources, rule, asked)
+    assert found[asked].tolist() == similar_neighbours(sources, rule)[asked].tolist()
+    assert not similar_neighbours(sources, rule, np.zeros(60, dtype=bool)).any()
+
+
 def test_two_rows_of_one_source_are_not_neighbours() -> None:
     rule = synthetic.negatives_settings().confusers.merger
     twins = pd.DataFrame(
