@@ -137,7 +137,7 @@ def _pools(frame: pd.DataFrame, curated: pd.Series, rules: NegativesSettings) ->
         category = category.mask(category.isna() & match, name)
     category = category.where(clean)
     star = (frame["maskbits"] & _mask(c.bright_star.mask_bits)) != 0
-    category = category.mask(category.isna() & star, "bright_star_artefact")
+    category = category.mask(category.isna() & star, curated.astype(object).fillna("bright_star_artefact"))
     category = category.where(published | kind.isin(list(extension.n2_extra_types)))
     pool = pd.Series(np.where(published & clean, "N1", None), index=frame.index, dtype=object)
     return frame.assign(confuser_category=category, pool=pool.mask(category.notna(), "N2"))

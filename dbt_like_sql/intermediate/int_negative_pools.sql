@@ -1,5 +1,6 @@
 -- The pool of every source: N1, N1b for the extension types, N2 for confusers; null where a filter removes it. Also the
--- pool and category it would have without the mask filter, for the ablation.
+-- pool and category it would have without the mask filter, for the ablation. A curated category stands before every
+-- class, also of a source that is N2 within a star's mask.
 with staged as (
     select
         c.*,
@@ -16,7 +17,7 @@ classified as (
         case
             when not (s.passes_elsewhere and s.may_be_n2) then null
             when s.passes_masks and s.unmasked_category is not null then s.unmasked_category
-            when s.n2_bright_star_artefact then 'bright_star_artefact'
+            when s.n2_bright_star_artefact then coalesce(s.contaminant_category, 'bright_star_artefact')
         end as confuser_category,
         case
             when not (s.passes_elsewhere and s.may_be_n2) then null

@@ -85,7 +85,7 @@ def pool_of(
     if may_confuse and passed["maskbits"] and (curated or obeying):
         return "N2", curated or obeying[0]
     if may_confuse and matched["bright_star_artefact"]:
-        return "N2", "bright_star_artefact"
+        return "N2", curated or "bright_star_artefact"
     if not passed["maskbits"]:
         return None, None
     return ("N1", None) if passed["type"] else ("N1b", None) if row.type in extensions.n1b_types else (None, None)

@@ -140,8 +140,17 @@ def test_only_bright_star_artefacts_skip_the_mask_filter() -> None:
     found = pool(synthetic.sources(3000, 8))
     masked = found[found["is_candidate"] & ~found["pass_maskbits"]]
     assert len(masked)
-    assert set(masked["confuser_category"]) == {"bright_star_artefact"}
+    assert (masked["n2_bright_star_artefact"] & (masked["pool"] == "N2")).all()
     assert set(masked["recipe"]) == {"extension"}
+
+
+def test_a_curated_category_stands_before_the_bright_star_class() -> None:
+    found = pool(synthetic.sources(3000, 8))
+    masked = found[found["is_candidate"] & ~found["pass_maskbits"]]
+    curated = masked["contaminant_category"].notna()
+    assert curated.any() and not curated.all()
+    assert (masked.loc[curated, "confuser_category"] == masked.loc[curated, "contaminant_category"]).all()
+    assert set(masked.loc[~curated, "confuser_category"]) == {"bright_star_artefact"}
 
 
 def test_exp_sources_enter_n2_alone_and_are_an_extension() -> None:
