@@ -44,6 +44,7 @@ def trained_model(run: AssetRun) -> Product:
     import pandas as pd
 
     from lens_assets.detector.data import fold_rows, validation_rows
+    from lens_assets.detector.evaluation import NOTHING_HELD_OUT
     from lens_assets.detector.frozen import save_detector, single
     from lens_assets.detector.training import train, training_summary
     from lens_assets.figures.evaluation import learning_curves
@@ -51,6 +52,8 @@ def trained_model(run: AssetRun) -> Product:
     name, settings = str(run.partition), _experiment(run)
     manifest, reader = run.table("training_manifest"), _reader(run)
     design, fold = settings.training.design, settings.training.held_out_fold
+    if not (manifest["split"] == "test").any():
+        run.log.warning("before %s trains: %s", name, NOTHING_HELD_OUT)
     chosen = validation_rows(manifest, design) if fold is None else fold_rows(manifest, design, fold)
     training = _labelled(manifest[_trained_on(manifest, settings)], reader)
     validation = _labelled(manifest[chosen], reader)
@@ -439,8 +442,11 @@ def _model_example(detector: Any) -> np.ndarray:
 
 
 def _evaluated(run: AssetRun, experiment: str) -> pd.DataFrame:
-    """Return an experiment's scores with what the manifest says of each object."""
+    """Return an experiment's scores with what the manifest says of each object; some have to be in the test split."""
+    from lens_assets.detector.evaluation import require_test_split
+
     scored = run.table("scores", experiment)
+    require_test_split(scored["split"])
     manifest = run.table("training_manifest", columns=list(_EVALUATED))
     joined = scored.drop(columns=["tier"]).merge(manifest, on="galaxy_id", validate="one_to_one")
     joined["evaluation_only"] = joined["evaluation_only"].fillna(False).astype(bool)

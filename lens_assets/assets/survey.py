@@ -44,7 +44,7 @@ _COLUMNS = {
     inputs=("simulated_survey",),
     settings=("survey",),
     partitions="sky",
-    code_version="sweep-sources-4",
+    code_version="sweep-sources-5",
 )
 def sweep_sources(run: AssetRun) -> Product:
     """Tractor sources of one sky partition, read from the sweep files whose boxes touch it.

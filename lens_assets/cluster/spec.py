@@ -14,7 +14,7 @@ from lens_assets.campaign.stages.sampling import SamplingSettings
 from lens_assets.campaign.stages.splits import SplitsSettings
 from lens_assets.campaign.stages.survey import SurveySettings
 
-JOB_VERSION = "spark-sampling-2"
+JOB_VERSION = "spark-sampling-3"
 """Raise it where the job would write other tables from the same inputs: what it wrote before is then left alone."""
 
 STAGES = ("survey", "catalogs", "splits", "negatives", "sampling")

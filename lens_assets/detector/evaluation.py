@@ -177,6 +177,23 @@ def auc_difference(
     return {"value": found.value, "lower": found.lower, "upper": found.upper, "n": len(both)}
 
 
+class NoTestSplitError(ValueError):
+    """Nothing is held out to measure on: the splits leave no part of the sky for the test split."""
+
+
+NOTHING_HELD_OUT = (
+    "no object is in the test split, as with splits.fractions.test = 0 (the published 70/30 mode): training, scores "
+    "and thresholds stand on train and val, but evaluation_report, ensemble_report and injections into test hosts, "
+    "with the audit behind them, cannot be made. Give splits.fractions.test a share to evaluate"
+)
+
+
+def require_test_split(splits: pd.Series) -> None:
+    """Raise NoTestSplitError where no object is in the test split; `splits` holds the split of each."""
+    if not (splits == "test").any():
+        raise NoTestSplitError(NOTHING_HELD_OUT)
+
+
 def delong_error(scored: pd.DataFrame, split: str = "test") -> float:
     """Return the analytic standard error of a split's AUC, which ignores clustering."""
     rows = scored[scored["split"] == split]

@@ -109,6 +109,11 @@ def _counted(
 
 
 def _refuse_nothing(strata: pd.DataFrame, cascade: pd.DataFrame) -> None:
+    if strata.empty and cascade.empty:
+        raise EmptyPoolError(
+            "the negative pool of the footprint has no row: no source came out of the sweep files. Look at the "
+            "accounts of the files of sweep_sources, and check survey.root and survey.sky_partitions"
+        )
     if not strata["pool"].isin(CANDIDATE_POOLS).any():
         raise EmptyPoolError(
             "no source of the footprint passes the filters of the negatives settings; what each removes:\n"

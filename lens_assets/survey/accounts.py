@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 OK, QUARANTINED = "ok", "quarantined"
-ADDENDS = ("not_primary", "malformed", "outside", "faint", "duplicate", "kept")
+ADDENDS = ("not_primary", "malformed", "outside", "no_flux_z", "faint", "duplicate", "kept")
 """The counts whose sum is `rows_read`."""
 
 
@@ -19,7 +19,8 @@ class FileAccount:
     """What became of the rows of one file: rows_read is the sum of not_primary to kept.
 
     A quarantined file keeps no row: what was read before its fault showed is not used. `detail` says why a file is
-    quarantined, or what was wrong with its malformed rows and with which row first.
+    quarantined, or what was wrong with its malformed rows and with which row first. With a faint limit, rows without
+    a positive FLUX_Z have no magnitude to compare: they are `no_flux_z`, not `faint`.
     """
 
     sweep_file: str
@@ -30,6 +31,7 @@ class FileAccount:
     not_primary: int = 0
     malformed: int = 0
     outside: int = 0
+    no_flux_z: int = 0
     faint: int = 0
     duplicate: int = 0
     kept: int = 0

@@ -135,7 +135,7 @@ def _select(
             "not_primary": ~chunk.primary,
             "malformed": malformed,
             "outside": ~(own | in_margin),
-            "faint": _too_faint(chunk.columns, region),
+            **_beyond_limit(chunk.columns, region),
         }
     )
     account.kept += int(remaining.sum())
@@ -171,10 +171,12 @@ def _are_texts(columns: Mapping[str, NDArray]) -> NDArray[np.bool_]:
     return np.asarray(good, dtype=bool)
 
 
-def _too_faint(columns: Mapping[str, NDArray], region: Region) -> NDArray[np.bool_]:
+def _beyond_limit(columns: Mapping[str, NDArray], region: Region) -> dict[str, NDArray[np.bool_]]:
+    """Return the rows that a faint limit drops: those without a magnitude in z, and those fainter than the limit."""
     if region.faintest_mag_z is None:
-        return np.zeros(len(columns["ra"]), dtype=bool)
-    return ~(magnitudes(columns, ("z",), region.extinction_corrected)["mag_z"] <= region.faintest_mag_z)
+        return {}
+    mag_z = magnitudes(columns, ("z",), region.extinction_corrected)["mag_z"]
+    return {"no_flux_z": np.isnan(mag_z), "faint": mag_z > region.faintest_mag_z}
 
 
 def _batch(

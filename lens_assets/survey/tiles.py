@@ -1,7 +1,7 @@
 """Names of sweep files and the boxes of sky they cover; which files a sky partition has to read.
 
 `sweep-<AAA>c<BBB>-<AAA>c<BBB>.fits` carries the lower-left and upper-right corner in degrees, c = p (plus) or
-m (minus). DR10 tiles are 5 x 5 deg; membership is half open (https://www.legacysurvey.org/dr10/files/).
+m (minus), in letters of either case. DR10 tiles are 5 x 5 deg; membership is half open (https://www.legacysurvey.org/dr10/files/).
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from lens_assets.sky.healpix import pixels_of_box
 
 _NAME = re.compile(
-    r"^sweep-(?P<ra1>\d{3})(?P<sign1>[pm])(?P<dec1>\d{3})-(?P<ra2>\d{3})(?P<sign2>[pm])(?P<dec2>\d{3})\.fits(?:\.gz|\.fz)?$"
+    r"^sweep-(?P<ra1>\d{3})(?P<sign1>[pm])(?P<dec1>\d{3})-(?P<ra2>\d{3})(?P<sign2>[pm])(?P<dec2>\d{3})\.fits(?:\.gz|\.fz)?$",
+    re.IGNORECASE,
 )
 
 
@@ -46,8 +47,8 @@ def parse_sweep_name(name: str) -> SweepTile | None:
     match = _NAME.match(name)
     if not match:
         return None
-    dec1 = float(match["dec1"]) * (-1.0 if match["sign1"] == "m" else 1.0)
-    dec2 = float(match["dec2"]) * (-1.0 if match["sign2"] == "m" else 1.0)
+    dec1 = float(match["dec1"]) * (-1.0 if match["sign1"].lower() == "m" else 1.0)
+    dec2 = float(match["dec2"]) * (-1.0 if match["sign2"].lower() == "m" else 1.0)
     ra1, ra2 = float(match["ra1"]), float(match["ra2"])
     if not (ra1 <= 360.0 and ra2 <= 360.0 and ra1 != ra2 and -90.0 <= dec1 < dec2 <= 90.0):
         return None

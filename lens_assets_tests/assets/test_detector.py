@@ -12,6 +12,7 @@ from lens_assets.assets import detector as assets
 from lens_assets.assets.framework import Product
 from lens_assets.campaign.campaign import Campaign
 from lens_assets.campaign.stages.evaluation import EvaluationSettings
+from lens_assets.detector.evaluation import NoTestSplitError
 from lens_assets.imaging.stamps import write_stamps
 from lens_assets.lake.lake import Lake
 from lens_assets_tests.detector.conftest import recipe, sky
@@ -159,6 +160,16 @@ def test_thresholds_see_validation_only(lake: Lake) -> None:
     raised.loc[raised["split"] == "val", "score"] = np.minimum(raised["score"] + 0.2, 1.0)
     cuts = [_report(lake, frame).tables["thresholds"].set_index("name")["threshold"] for frame in (scores, raised)]
     assert cuts[1]["fpr_0.1"] > cuts[0]["fpr_0.1"]
+
+
+def test_without_a_test_split_the_reports_say_what_cannot_be_evaluated(lake: Lake, tmp_path: Path) -> None:
+    unsplit = {"test": "val"}
+    scores = {name: lake.table("scores", name).replace({"split": unsplit}) for name in ("first", "second")}
+    bare = Lake(tmp_path / "bare", "mini")
+    store(bare, "training_manifest", lake.table("training_manifest").replace({"split": unsplit}))
+    for report, partition in ((assets.evaluation_report, "first"), (assets.ensemble_report, None)):
+        with pytest.raises(NoTestSplitError, match=r"splits\.fractions\.test = 0.*scores.*stand.*evaluation_report"):
+            run_asset(report, campaign(), {"scores": scores}, partition=partition, lake=bare)
 
 
 def test_the_ensemble_report_compares_on_the_same_objects(lake: Lake) -> None:

@@ -278,6 +278,13 @@ def test_nothing_left_is_an_error_that_shows_the_cascade(table: pd.DataFrame) ->
             refuse(empty, RULES)
 
 
+def test_a_pool_without_rows_is_an_error_that_says_so(table: pd.DataFrame) -> None:
+    empty = pa.Table.from_pandas(table, preserve_index=False).slice(0, 0)
+    for refuse in (parity_report, require_candidates):
+        with pytest.raises(EmptyPoolError, match=r"has no row.*survey\.sky_partitions"):
+            refuse(empty, RULES)
+
+
 def test_page_shows_every_table_and_what_is_published(reported: ParityReport) -> None:
     text = report_markdown(reported, RULES)
     assert "| exclusion | published | on |" in text

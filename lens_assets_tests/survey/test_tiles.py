@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lens_assets.survey.tiles import parse_sweep_name, tiles_of_pixel
+from lens_assets.survey.tiles import SweepTile, parse_sweep_name, tiles_of_pixel
 from lens_assets_tests.survey.reference import reference_file
 from lens_assets_tests.survey.sweep_files import sweep_name
 
@@ -33,6 +33,15 @@ def test_all_real_names_are_tiles_of_five_degrees():
 )
 def test_other_files_are_no_tiles(name):
     assert parse_sweep_name(name) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["SWEEP-310M005-320P000.FITS", "sweep-310m005-320p000.FITS", "Sweep-310M005-320P000.Fits.GZ"]
+)
+def test_names_in_capitals_are_tiles_too(name):
+    plain = parse_sweep_name("sweep-310m005-320p000.fits")
+    assert parse_sweep_name(name) == SweepTile(name, plain.ra1, plain.ra2, plain.dec1, plain.dec2)
+    assert parse_sweep_name(name).dec1 == -5.0
 
 
 def test_tiles_are_half_open_and_wrap():

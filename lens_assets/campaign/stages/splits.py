@@ -16,7 +16,9 @@ class SplitFractions(Settings):
 
     train: float = setting("share of cells to train on", "fraction", gt=0, lt=1)
     val: float = setting("share of cells to choose models and thresholds on", "fraction", gt=0, lt=1)
-    test: float = setting("share of cells held out; 0 is the published 70/30 mode", "fraction", ge=0, lt=1)
+    test: float = setting(
+        "share of cells held out; 0 is the published 70/30 mode, without evaluation", "fraction", ge=0, lt=1
+    )
 
     @model_validator(mode="after")
     def _sum_to_one(self) -> SplitFractions:
