@@ -1,5 +1,5 @@
--- The sampling weights of the N1 drawn from a stratum add up to the N1 that it holds; of the whole split in a random
--- design. Rounding of the sum is allowed for.
+-- The sampling weights of the N1 that a stratified design draws from a stratum add up to the N1 that it holds. Rounding
+-- of the sum is allowed for. Designs without strata are not looked at.
 with drawn as (
     select
         split,
