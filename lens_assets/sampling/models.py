@@ -26,6 +26,8 @@ DIALECT = "duckdb"
 TESTS_FOLDER = "tests"
 SOURCES_FILE = "sources.yml"
 EVERY_COLUMN = "*"
+_MODEL_KEYS = ("settings", "materialized", "columns")
+_COLUMN_KEYS = ("description", "tests")
 
 Parameter = bool | int | float | str | None | tuple[int, ...] | tuple[str, ...]
 
@@ -144,6 +146,7 @@ def load_project(folder: Path = MODELS_FOLDER) -> Project:
     """Parse every model of a folder; ModelError names a file whose reference nothing satisfies, or a cycle."""
     sources = _load_sources(folder / SOURCES_FILE)
     paths = [path for layer in LAYERS for path in sorted((folder / layer).glob("*.sql"))]
+    _require_own_names(paths)
     models = {path.stem: _load_model(path) for path in paths}
     for model in models.values():
         unknown = [name for name in model.references if name not in models and name not in sources]
@@ -285,9 +288,10 @@ def _load_model(path: Path) -> Model:
     documented = path.with_suffix(".yml")
     if not description or not documented.is_file():
         raise ModelError(f"{path}: expected a header comment and its columns documented in {documented.name}")
-    content = yaml.safe_load(documented.read_text(encoding="utf-8"))
+    content = _read_yaml(documented)
+    _require_known(documented, "the model", content, _MODEL_KEYS)
     references, parameters = _reads(tree)
-    columns, tests = _column_docs(path, content.get("columns") or {})
+    columns, tests = _column_docs(path, _mapping(documented, "columns", content.get("columns")))
     return Model(
         name=path.stem,
         layer=path.parent.name,
@@ -303,10 +307,44 @@ def _load_model(path: Path) -> Model:
     )
 
 
+def _require_own_names(paths: Iterable[Path]) -> None:
+    """Raise ModelError for two files of one name: references could not tell them apart."""
+    seen: dict[str, Path] = {}
+    for path in paths:
+        if path.stem in seen:
+            raise ModelError(f"{path}: a model of this name is there already, {seen[path.stem]}; rename one of them")
+        seen[path.stem] = path
+
+
+def _read_yaml(path: Path) -> Mapping[str, Any]:
+    """Return the mapping of a YAML file; ModelError for a file that is broken, empty or no mapping."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path}: is no YAML: {error}") from error
+    if not isinstance(content, Mapping) or not content:
+        raise ModelError(f"{path}: holds {content!r}; expected a mapping of names to what is said of them")
+    return content
+
+
+def _mapping(path: Path, what: str, content: Any) -> Mapping[str, Any]:
+    if not isinstance(content, Mapping | None):
+        raise ModelError(f"{path}: {what} holds {content!r}; expected a mapping")
+    return content or {}
+
+
+def _require_known(path: Path, what: str, content: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    unknown = [str(key) for key in content if key not in known]
+    if unknown:
+        raise ModelError(f"{path}: {what} has {', '.join(unknown)}; expected only {', '.join(known)}")
+
+
 def _column_docs(path: Path, content: Mapping[str, Any]) -> tuple[dict[str, str], tuple[ColumnTest, ...]]:
     columns, tests = {}, []
     for column, entry in content.items():
         entry = {"description": entry} if isinstance(entry, str) else entry
+        entry = _mapping(path.with_suffix(".yml"), f"column {column}", entry)
+        _require_known(path.with_suffix(".yml"), f"column {column}", entry, _COLUMN_KEYS)
         if "description" in entry:
             columns[column] = entry["description"]
         for test in entry.get("tests", ()):
@@ -328,7 +366,7 @@ def _column_test(path: Path, column: str, test: str | Mapping[str, Any]) -> Colu
 
 
 def _load_sources(path: Path) -> dict[str, Source]:
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content = _read_yaml(path)
     return {
         name: Source(
             name,

@@ -143,6 +143,15 @@ def project_of(folder: Path, **models: tuple[str, str]) -> Path:
     return folder
 
 
+def test_two_models_of_one_name_are_refused(tmp_path: Path) -> None:
+    folder = project_of(tmp_path, a=("-- a\nselect n from numbers", "columns: {n: x}"))
+    for suffix in ("sql", "yml"):
+        text = (folder / "staging" / f"a.{suffix}").read_text()
+        (folder / "marts" / f"a.{suffix}").write_text(text)
+    with pytest.raises(ModelError, match=r"marts/a\.sql: a model of this name is there already, .*staging/a\.sql"):
+        load_project(folder)
+
+
 @pytest.mark.parametrize(
     ("models", "message"),
     [
@@ -154,6 +163,12 @@ def project_of(folder: Path, **models: tuple[str, str]) -> Path:
         ({"a": ("select n from numbers", "columns: {}")}, "expected a header comment"),
         ({"a": ("-- a\nselect n from; numbers", "columns: {}")}, r"a\.sql"),
         ({"a": ("-- a\nselect n from numbers", "columns: {n: {tests: [odd]}}")}, "has the test 'odd'"),
+        ({"a": ("-- a\nselect n from numbers", "colums: {n: x}")}, r"a\.yml: the model has colums; expected only"),
+        ({"a": ("-- a\nselect n from numbers", "materialised: table")}, r"a\.yml: the model has materialised"),
+        ({"a": ("-- a\nselect n from numbers", "columns: {n: {test: [unique]}}")}, r"a\.yml: column n has test;"),
+        ({"a": ("-- a\nselect n from numbers", "columns: [n]")}, r"a\.yml: columns holds \['n'\]"),
+        ({"a": ("-- a\nselect n from numbers", "")}, r"a\.yml: holds None; expected a mapping"),
+        ({"a": ("-- a\nselect n from numbers", "columns: {n: [")}, r"a\.yml: is no YAML"),
     ],
 )
 def test_a_broken_model_is_named(tmp_path: Path, models: dict[str, tuple[str, str]], message: str) -> None:
