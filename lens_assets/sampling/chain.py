@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +21,13 @@ import pyarrow.parquet as pq
 
 from lens_assets.campaign.stages.negatives import NegativesSettings
 from lens_assets.campaign.stages.sampling import SamplingSettings
-from lens_assets.sampling.models import load_project
+from lens_assets.sampling.models import columns_read, load_project
 from lens_assets.sampling.neighbourhood import in_ascending_order, source_neighbourhood
 from lens_assets.sampling.pool import count_bins_table, pool_parameters
 from lens_assets.sampling.sql import filesystem, run, select
 from lens_assets.sampling.stratified import Sample, draw_all
 
-CANDIDATES, REACHABLE = "negative_candidates", "stg_reachable_sources"
+CANDIDATES, REACHABLE, SWEEP = "negative_candidates", "stg_reachable_sources", "sweep_sources"
 _NEIGHBOUR_COLUMNS = ["galaxy_id", "ra", "dec", "mag_z", "in_margin"]
 _FEW_VALUES = (
     "pool", "confuser_category", "pool_without_maskbits", "confuser_category_without_maskbits",
@@ -73,7 +73,7 @@ def write_candidates(path: str, surroundings: Surroundings, settings: NegativesS
     sources: pa.Table | list[str] = [path]
     reachable = None
     if not has_repeated_ids(positions):
-        sources = select(project, REACHABLE, {"sweep_sources": sources}, parameters, threads=1)
+        sources = reachable_sources(path, settings)
         reachable = sources["galaxy_id"]
     neighbourhood = neighbourhood_of(positions, surroundings, settings, reachable)
     del positions
@@ -81,7 +81,7 @@ def write_candidates(path: str, surroundings: Surroundings, settings: NegativesS
         project,
         [CANDIDATES],
         {
-            "sweep_sources": sources,
+            SWEEP: sources,
             "source_neighbourhood": neighbourhood,
             "split_cells": surroundings.split_cells,
             "nobs_z_bins": count_bins_table(settings.nobs_z_bins),
@@ -93,6 +93,24 @@ def write_candidates(path: str, surroundings: Surroundings, settings: NegativesS
     target = folder / f"{CANDIDATES}-{Path(path).stem}.parquet"
     pq.write_table(made.tables[CANDIDATES], target, compression="lz4", use_dictionary=list(_FEW_VALUES))
     return str(target)
+
+
+def reachable_sources(path: str, settings: NegativesSettings) -> pa.Table:
+    """Return the own rows of a partition that some pool may hold; columns that no candidate is made from are null."""
+    project = load_project()
+    source, read = project.sources[SWEEP], _columns_of_candidates()
+    narrow = replace(source, columns={name: source.columns[name] for name in read})
+    seen = replace(project, sources={**project.sources, SWEEP: narrow})
+    rows = select(seen, REACHABLE, {SWEEP: [path]}, pool_parameters(settings), threads=1)
+    for name in source.columns:
+        if name not in read:
+            rows = rows.append_column(name, pa.nulls(len(rows)))
+    return rows
+
+
+@cache
+def _columns_of_candidates() -> tuple[str, ...]:
+    return columns_read(load_project(), CANDIDATES, SWEEP)
 
 
 def candidate_neighbourhood(path: str, surroundings: Surroundings, settings: NegativesSettings) -> pd.DataFrame:

@@ -216,6 +216,31 @@ def column_lineage(
     return found
 
 
+def columns_read(project: Project, target: str, source: str) -> tuple[str, ...]:
+    """Return the columns of a source that a model is computed from or filtered by, itself or through those above it.
+
+    Columns that models above hand on and nothing below reads are left out. In the order of the source.
+    """
+    from sqlglot.optimizer.pushdown_projections import pushdown_projections
+    from sqlglot.optimizer.qualify import qualify
+    from sqlglot.optimizer.scope import traverse_scope
+
+    whole = exp.select("*").from_(target)
+    for name in project.upstream([target]):
+        whole = whole.with_(name, as_=project.models[name].tree().copy())
+    schema: dict[str, Any] = {
+        name: {key: kind for key, (kind, _) in item.columns.items()} for name, item in project.sources.items()
+    }
+    tree = pushdown_projections(qualify(whole, schema=schema, dialect=DIALECT))
+    read: set[str] = set()
+    for scope in traverse_scope(tree):
+        aliases = {
+            alias for alias, item in scope.sources.items() if isinstance(item, exp.Table) and item.name == source
+        }
+        read |= {column.name for column in scope.columns if column.table in aliases}
+    return tuple(column for column in project.sources[source].columns if column in read)
+
+
 def _value(name: str, parameters: Mapping[str, Parameter], path: Path | str) -> Parameter:
     if name not in parameters:
         raise ModelError(f"{path}: parameter ${name} was not given; known: {', '.join(sorted(parameters))}")

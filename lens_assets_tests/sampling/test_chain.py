@@ -14,9 +14,11 @@ from lens_assets.sampling.chain import (
     Surroundings,
     candidate_neighbourhood,
     has_repeated_ids,
+    reachable_sources,
     read_positions,
     write_candidates,
 )
+from lens_assets.sampling.models import load_project
 from lens_assets.sampling.neighbourhood import source_neighbourhood
 from lens_assets.sampling.pool import build_negative_pool
 from lens_assets_tests.sampling import synthetic
@@ -79,6 +81,15 @@ def test_ids_of_a_partition_stay_in_arrow(tmp_path: Path) -> None:
     positions = read_positions(partition(tmp_path, sources))
     assert positions["galaxy_id"].dtype == pd.ArrowDtype(pa.string())
     assert positions["galaxy_id"].tolist() == sources["galaxy_id"].tolist()
+
+
+def test_columns_that_no_candidate_is_made_from_are_not_decoded(tmp_path: Path) -> None:
+    sources = synthetic.sources(300, 3)
+    rows = reachable_sources(partition(tmp_path, sources), synthetic.negatives_settings())
+    empty = {name for name in rows.column_names if pa.types.is_null(rows.schema.field(name).type)}
+    assert {"fitbits", "mw_transmission_g", "objid"} <= empty
+    assert not empty & {"galaxy_id", "in_margin", "maskbits", "fracflux_r", "ellipticity", "flux_r", "nobs_g"}
+    assert set(rows.column_names) == set(load_project().sources["sweep_sources"].columns)
 
 
 def test_ids_repeat_among_own_rows_alone() -> None:
