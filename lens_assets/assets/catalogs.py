@@ -75,7 +75,7 @@ def lens_catalog(run: AssetRun) -> Product:
     kinds={"parquet"},
     inputs=("lens_catalog", "simulated_survey"),
     settings=("catalogs",),
-    code_version="spectroscopic-catalog-3",
+    code_version="spectroscopic-catalog-4",
 )
 def spectroscopic_catalog(run: AssetRun) -> Product:
     """Spectroscopically selected systems, confirmed or silver, and the imaging candidates they coincide with.
@@ -106,7 +106,7 @@ def spectroscopic_catalog(run: AssetRun) -> Product:
         columns={
             "spec_id": "list and position rounded to 0.1 arcsec",
             "confirmation": "confirmed or silver",
-            "matched_lens_id": "imaging candidate within the match radius",
+            "matched_lens_id": "positive within the match radius",
             "separation_arcsec": "distance to it [arcsec]",
             "use": "evaluation or training",
         },

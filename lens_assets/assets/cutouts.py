@@ -151,7 +151,7 @@ def cutout_features(run: AssetRun) -> Product:
     kinds={"pandas", "parquet"},
     inputs=("stratified_sample", "lens_catalog", "spectroscopic_catalog", "cutouts", "cutout_features"),
     settings=("catalogs", "cutouts", "features", "sampling", "splits"),
-    code_version="training-manifest-2",
+    code_version="training-manifest-3",
 )
 def training_manifest(run: AssetRun) -> Product:
     """The sample joined with the stamps that exist and pass quality, in the published schema.
@@ -229,7 +229,7 @@ def training_manifest(run: AssetRun) -> Product:
     kinds={"pandas", "parquet"},
     inputs=("training_manifest", "stratified_sample", "lens_catalog", "spectroscopic_catalog"),
     settings=("features", "splits"),
-    code_version="split-proof-2",
+    code_version="split-proof-3",
 )
 def split_proof(run: AssetRun) -> Product:
     """Checks that the splits share no object, stamp, cell or patch of sky, and how alike they are.

@@ -9,7 +9,7 @@ import pandas as pd
 
 from lens_assets.campaign.stages.catalogs import CatalogsSettings, SpectroscopicSource
 from lens_assets.catalogs.identity import lens_ids
-from lens_assets.catalogs.lenses import EXCLUDE_ONLY, POSITIVE
+from lens_assets.catalogs.lenses import POSITIVE
 from lens_assets.catalogs.reading import (
     CatalogError,
     parse_degrees,
@@ -46,9 +46,9 @@ def build_spectroscopic_catalog(
     """Return spectroscopically selected systems (SPECTROSCOPIC_COLUMNS, sorted by spec_id) and their use.
 
     They come from the spectroscopic families of the lens catalog and from the campaign's lists; entries nearer than
-    the duplicate radius are not merged, since each list states its own status. A system that coincides with an imaging
-    candidate is used as the campaign's switch says; every other one for evaluation, but for members of a family that
-    the campaign trains on.
+    the duplicate radius are not merged, since each list states its own status. A system that coincides with a positive
+    is used as the campaign's switch says; every other one for evaluation, but for members of a family that the campaign
+    trains on. What the lens catalog holds for evaluation is no candidate to match: no switch makes it train.
     """
     rules = {rule.name for rule in settings.families if rule.selection == "spectroscopic"}
     members = lenses[lenses["family"].isin(rules) & (lenses["confirmation"] != "candidate")]
@@ -64,7 +64,7 @@ def build_spectroscopic_catalog(
         }
     )
     frame = pd.concat([own, *lists], ignore_index=True)
-    imaging = lenses[(lenses["role"] != EXCLUDE_ONLY) & lenses["duplicate_of"].isna()].reset_index(drop=True)
+    imaging = lenses[(lenses["role"] == POSITIVE) & lenses["duplicate_of"].isna()].reset_index(drop=True)
     index, separation, _ = nearest_within(
         frame["ra"], frame["dec"], imaging["ra"], imaging["dec"], settings.spectroscopic_match_radius_arcsec
     )

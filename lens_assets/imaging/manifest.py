@@ -171,12 +171,15 @@ def evaluation_only_systems(sample: pd.DataFrame, lenses: pd.DataFrame, spectros
     """Return galaxy_id (null where unknown), ra and dec (degrees) of every system that is never trained on.
 
     These are the sample's evaluation-only rows, the lens catalog's entries of that role, and the spectroscopic
-    systems of that use, whether or not the sample holds them.
+    systems of that use, whether or not the sample holds them. An entry that duplicates a positive is that positive:
+    the sample's row and the spectroscopic systems say what it is used for.
     """
+    positives = lenses.loc[lenses["role"] == "positive", "lens_id"]
+    held = (lenses["role"] == "evaluation_only") & ~lenses["duplicate_of"].isin(positives)
     flagged = sample["evaluation_only"].fillna(False).to_numpy(dtype=bool)
     parts = [
         sample.loc[flagged, ["galaxy_id", "ra", "dec"]].drop_duplicates("galaxy_id"),
-        lenses.loc[lenses["role"] == "evaluation_only", ["ra", "dec"]],
+        lenses.loc[held, ["ra", "dec"]],
         spectroscopic.loc[spectroscopic["use"] == "evaluation", ["ra", "dec"]],
     ]
     columns = ["galaxy_id", "ra", "dec"]

@@ -69,7 +69,9 @@ def test_the_switch_decides_what_spectra_do_to_imaging_candidates(campaign, lens
     assert held.summary["matched_positives"] == 1
     assert set(held.table["use"]) == {"evaluation"}
     freed = run_asset(spectroscopic_catalog, with_catalogs(campaign, spectroscopic_matched_use="training"), lake=lake)
-    assert set(freed.table["use"]) == {"training"}
+    matched = freed.table["matched_lens_id"].notna()
+    assert set(freed.table.loc[matched, "use"]) == {"training"}
+    assert set(freed.table.loc[~matched, "use"]) == {"evaluation"}  # the family member is held by its role
 
 
 def with_sources(campaign, **lists):

@@ -72,7 +72,9 @@ def manifest_inputs(sample: pd.DataFrame) -> dict[str, pd.DataFrame]:
     empty = {"ra": pd.Series(dtype=float), "dec": pd.Series(dtype=float)}
     return {
         "stratified_sample": sample,
-        "lens_catalog": pd.DataFrame({**empty, "role": pd.Series(dtype="str")}),
+        "lens_catalog": pd.DataFrame(
+            {**empty, **{name: pd.Series(dtype="str") for name in ("role", "lens_id", "duplicate_of")}}
+        ),
         "spectroscopic_catalog": pd.DataFrame({**empty, "use": pd.Series(dtype="str")}),
     }
 

@@ -136,14 +136,20 @@ def test_slacs_systems_find_their_entries_and_follow_the_switch(catalog: pd.Data
     )  # fmt: skip
     listed = read_spectroscopic_list(source, tmp_path / "slacs.csv")
     assert len(listed) == 59
-    held = build_spectroscopic_catalog(catalog, [listed], catalog_settings())
-    own = held[held["source_catalog"] == "slacs"]
-    candidates = catalog[(catalog["role"] != "exclude_only") & catalog["duplicate_of"].isna()]
-    _, separation, _ = sky(listed).match_to_catalog_sky(sky(candidates))
-    assert own["matched_lens_id"].notna().sum() == (separation.arcsec <= 5.0).sum() > 40
-    assert set(held["use"]) == {"evaluation"}
+    entries = catalog[(catalog["role"] != "exclude_only") & catalog["duplicate_of"].isna()]
+    index, separation, _ = sky(listed).match_to_catalog_sky(sky(entries))
+    near = separation.arcsec <= 5.0
+    assert near.sum() > 40 and (entries["family"].iloc[index[near]] == "SLACS").mean() > 0.9
+    assert set(entries["role"].iloc[index[near]]) == {"evaluation_only"}, "no search of images named one a candidate"
     freed = build_spectroscopic_catalog(catalog, [listed], catalog_settings(spectroscopic_matched_use="training"))
-    uses = freed.set_index("spec_id").loc[own["spec_id"], "use"]
-    assert (uses.to_numpy() == np.where(own["matched_lens_id"].notna(), "training", "evaluation")).all()
-    families = catalog.set_index("lens_id").loc[own["matched_lens_id"].dropna(), "family"]
-    assert (families == "SLACS").mean() > 0.9
+    own = freed[freed["source_catalog"] == "slacs"]
+    assert own["matched_lens_id"].isna().all() and set(own["use"]) == {"evaluation"}
+    assert (freed["use"] == "training").sum() == freed["matched_lens_id"].notna().sum() == 27
+    named = catalog.assign(
+        role=catalog["role"].mask(catalog["lens_id"].isin(entries["lens_id"].iloc[index[near]]), "positive")
+    )
+    for use in ("evaluation", "training"):
+        systems = build_spectroscopic_catalog(named, [listed], catalog_settings(spectroscopic_matched_use=use))
+        own = systems[systems["source_catalog"] == "slacs"]
+        assert own["matched_lens_id"].notna().sum() == near.sum()
+        assert (own["use"].to_numpy() == np.where(own["matched_lens_id"].notna(), use, "evaluation")).all()

@@ -35,7 +35,11 @@ def test_candidates_that_spectra_confirm_are_for_evaluation_unless_the_campaign_
     matched = freed["matched_lens_id"].notna()
     assert set(freed.loc[matched, "use"]) == {"training"}
     assert set(freed.loc[~matched, "use"]) == {"evaluation"}
-    assert matched.sum() == kept["matched_lens_id"].notna().sum() == 598
+    assert matched.sum() == kept["matched_lens_id"].notna().sum() == 27
+    roles = lenses.set_index("lens_id")["role"]
+    assert set(roles[freed.loc[matched, "matched_lens_id"]]) == {"positive"}, (
+        "no switch trains on what a role holds back"
+    )
     assert kept["separation_arcsec"].max() <= 5.0
     assert set(kept["confirmation"]) == {"confirmed", "silver"}
 

@@ -108,8 +108,12 @@ def test_every_sampled_galaxy_is_in_the_manifest_or_excluded_once(data):
     assert training.rows["cutout_path"].notna().all() and training.rows["quality_ok"].all()
 
 
-def lenses(ra=(), dec=(), role=()) -> pd.DataFrame:
-    return pd.DataFrame({"ra": np.array(ra, float), "dec": np.array(dec, float), "role": np.array(role, object)})
+def lenses(ra=(), dec=(), role=(), duplicate_of=None) -> pd.DataFrame:
+    table = pd.DataFrame({"ra": np.array(ra, float), "dec": np.array(dec, float), "role": np.array(role, object)})
+    return table.assign(
+        lens_id=[f"list:{number}" for number in range(len(table))],
+        duplicate_of=np.full(len(table), None) if duplicate_of is None else np.array(duplicate_of, object),
+    )
 
 
 def spectroscopic(ra=(), dec=(), use=()) -> pd.DataFrame:
@@ -190,6 +194,16 @@ def test_training_stamps_near_evaluation_only_systems_go_and_others_stay():
     assert build(sample, systems=systems).excluded["galaxy_id"].tolist() == [sample.loc[3, "galaxy_id"]]
     listed["use"] = "training"
     assert len(build(sample, systems=manifest.evaluation_only_systems(sample, lenses(), listed)).excluded) == 0
+
+
+def test_an_evaluation_entry_that_duplicates_a_positive_does_not_hold_it():
+    sample = sample_table()
+    ra, dec = sample.loc[[3, 3, 0, 0], "ra"], sample.loc[[3, 3, 0, 0], "dec"]
+    roles = ["positive", "evaluation_only", "evaluation_only", "evaluation_only"]
+    cataloged = lenses(ra, dec, roles, [None, "list:0", None, "list:2"])  # of a positive, of an evaluation entry
+    systems = manifest.evaluation_only_systems(sample, cataloged, spectroscopic())
+    assert systems["ra"].tolist() == [sample.loc[0, "ra"]] * 2
+    assert build(sample, systems=systems).excluded["galaxy_id"].tolist() == [sample.loc[0, "galaxy_id"]]
 
 
 def test_weights_come_from_the_primary_design_and_every_design_keeps_its_own():
