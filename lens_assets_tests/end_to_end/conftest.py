@@ -1,4 +1,4 @@
-"""The campaign that is killed twenty times runs beside the other tests of this package, which leave a core free."""
+"""The campaign that is killed again and again runs beside the other tests of this package, which leave a core free."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Run a campaign in children that are killed at chosen moments, one after the other, on one lake.
 
 `python -m <this module> <folder of a miniature> <lake of a finished one> <report.json>` imports everything once and
-forks each child from there, so that twenty interruptions cost little more than one campaign.
+forks each child from there, so that a dozen interruptions cost little more than one campaign.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from unittest import mock
 from lens_assets_tests.end_to_end.miniature import Place, hurry_sqlite
 
 SEED = 20260117
-KILLS = 20
+KILLS = int(os.environ.get("LENS_TEST_KILLS", "12"))
+"""How often the campaign is killed; the moments beyond `CHOSEN` are drawn."""
+
 HEAVY = ("mlflow.pytorch", "great_expectations", "duckdb", "galsim", "sklearn.linear_model", "matplotlib.pyplot",
          "healpy", "astropy.coordinates", "sqlglot.lineage", "scipy.stats", "pyspark", "lens_assets.detector.training",
          "lens_assets.realism.examine", "lens_assets.simulated.survey")  # fmt: skip
@@ -37,7 +39,7 @@ class Moment:
     event: str
 
 
-# Always among the twenty: the sky half written, a checkpoint half written, a model being logged and registered, the
+# Always among them: the sky half written, a checkpoint half written, a model being logged and registered, the
 # gates judging and writing their verdicts, and the report that closes the campaign.
 CHOSEN = (
     Moment("simulated_survey", "progress"),
@@ -194,7 +196,7 @@ def _child(moment: Moment | None, log: Path) -> int:
 
 
 def main_of_process(root: Path, finished_lake: Path, report: Path) -> None:
-    """Kill twenty children, let the last one finish, and write what was seen."""
+    """Kill `KILLS` children, let the last one finish, and write what was seen."""
     place = Place(root)
     os.environ.update(place.environment())
     hurry_sqlite()

@@ -1,4 +1,4 @@
-"""A campaign killed twenty times, during a table write, a model log and a gate among them, ends as if it never was."""
+"""A campaign killed a dozen times, during a table write, a model log and a gate among them, ends as if it never was."""
 
 from __future__ import annotations
 
