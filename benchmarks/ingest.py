@@ -92,7 +92,7 @@ def whole_partition(path: Path, folder: Path) -> None:
     ingest_partition(files.sweep_tiles(), files, Region(1, 4, 60.0), CHUNK_ROWS, staging, folder)
 
 
-def _files(path: Path):  # type: ignore[no-untyped-def]
+def _files(path: Path):
     from lens_assets.survey.files import SurveyFiles
 
     return SurveyFiles(str(path.parent), ".", "coadd", "bricks.fits")

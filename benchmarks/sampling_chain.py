@@ -146,7 +146,7 @@ def _run_engine(engine: str, rows: int, folder: Path) -> None:
     print(json.dumps({"seconds": seconds, "rows": own, "ids": len(listed), "digest": digest}))
 
 
-def _duckdb(files, tables, negatives, sampling, scratch) -> tuple[float, Iterable[str]]:  # type: ignore[no-untyped-def]
+def _duckdb(files, tables, negatives, sampling, scratch) -> tuple[float, Iterable[str]]:
     from lens_assets.sampling.chain import Surroundings, sample_survey
 
     around = Surroundings(tables["lenses"], tables["contaminants"], tables["split_cells"])
@@ -155,7 +155,7 @@ def _duckdb(files, tables, negatives, sampling, scratch) -> tuple[float, Iterabl
     return time.perf_counter() - start, _negatives(sample.rows)
 
 
-def _pyspark(files, tables, negatives, sampling, scratch) -> tuple[float, Iterable[str]]:  # type: ignore[no-untyped-def]
+def _pyspark(files, tables, negatives, sampling, scratch) -> tuple[float, Iterable[str]]:
     """Spark's own start is not counted; warm-up of its code is."""
     from pyspark.sql import SparkSession
 
@@ -176,7 +176,7 @@ def _pyspark(files, tables, negatives, sampling, scratch) -> tuple[float, Iterab
     return seconds, _negatives(sample.rows)
 
 
-def _pandas(files, tables, negatives, sampling, scratch) -> tuple[float, Iterable[str]]:  # type: ignore[no-untyped-def]
+def _pandas(files, tables, negatives, sampling, scratch) -> tuple[float, Iterable[str]]:
     from benchmarks._pandas_chain import sample
 
     around = (tables["lenses"], tables["contaminants"], tables["split_cells"], tables["positives"])
@@ -185,7 +185,7 @@ def _pandas(files, tables, negatives, sampling, scratch) -> tuple[float, Iterabl
     return time.perf_counter() - start, drawn["galaxy_id"].tolist()
 
 
-def _asset(files, tables, negatives, sampling, scratch) -> tuple[float, Iterable[str]]:  # type: ignore[no-untyped-def]
+def _asset(files, tables, negatives, sampling, scratch) -> tuple[float, Iterable[str]]:
     """Every source with every flag, one partition after another, sorted and written as the lake does."""
     import pyarrow.parquet as pq
 
@@ -205,7 +205,7 @@ def _asset(files, tables, negatives, sampling, scratch) -> tuple[float, Iterable
     return seconds, [str(pq.ParquetFile(path).metadata.num_rows) for path in pools]
 
 
-def _negatives(rows) -> list[str]:  # type: ignore[no-untyped-def]
+def _negatives(rows) -> list[str]:
     return rows.loc[rows["label"] == 0, "galaxy_id"].tolist()
 
 

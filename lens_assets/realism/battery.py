@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lens_assets.campaign.stages.realism import RealismSettings
+from lens_assets.imaging.robust import MAD_TO_SIGMA
 from lens_assets.realism import comparisons
 from lens_assets.realism.background import paired_kolmogorov_smirnov
 from lens_assets.realism.matching import Matching, effective_size, match, with_matching_columns
@@ -223,7 +224,7 @@ def background_rows(background: Background | None, settings: RealismSettings) ->
 
 def _robust_sigma(pixels: NDArray[np.floating]) -> float:
     finite = pixels[np.isfinite(pixels)]
-    return float(1.4826 * np.median(np.abs(finite - np.median(finite)))) if len(finite) else np.nan
+    return float(MAD_TO_SIGMA * np.median(np.abs(finite - np.median(finite)))) if len(finite) else np.nan
 
 
 def _group_row(compared: Compared, settings: RealismSettings) -> dict[str, object]:
