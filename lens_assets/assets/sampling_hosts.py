@@ -17,7 +17,7 @@ _PARTITION_MODELS = ("lrg_sources", "lrg_cells", *(f"lrg_parent_{variant}" for v
     inputs=("sweep_sources", *map(asset_name, _PARTITION_MODELS)),
     settings=("host_selection",),
     partitions="sky",
-    code_version="lrg-sources-3",
+    code_version="lrg-sources-4",
 )
 def lrg_sources(run: AssetRun) -> Product:
     """Every source of a sky partition, flagged by each variant of the selection of luminous red galaxies.

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import healpy
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.dataset as pads
 
 from lens_assets.campaign.stages.host_selection import VARIANTS, HostSelectionSettings
 from lens_assets.sampling.models import Parameter, load_project
 from lens_assets.sampling.sql import SourceData, run
-from lens_assets.sky.healpix import CELL_NSIDE, pixel_centres, unit_vectors
+from lens_assets.sky.healpix import CELL_NSIDE, coarser, pixel_centres, pixel_of, unit_vectors
 from lens_assets.sky.splits import connected_cells
 
 PARENT_MODELS = {variant: f"lrg_parent_{variant}" for variant in VARIANTS}
+AREA_NSIDE = 4096
+"""Pixels of 0.74 square arcminutes: small in a cell, and large enough to hold a source wherever the survey looked."""
+
 RANKINGS = ("density", "n_lrg", "area_weighted", "psf_weighted")
 
 
@@ -36,7 +42,7 @@ def lrg_parameters(settings: HostSelectionSettings) -> dict[str, Parameter]:
 
 
 def flag_sources(
-    sweep_sources: SourceData, settings: HostSelectionSettings, temporary_folder: Path | None = None
+    sweep_sources: pa.Table | Sequence[str], settings: HostSelectionSettings, temporary_folder: Path | None = None
 ) -> dict[str, pa.Table]:
     """Return the tables of one sky partition: `lrg_sources`, each parent sample, and `lrg_cells`.
 
@@ -46,12 +52,27 @@ def flag_sources(
     results = run(
         load_project(),
         targets,
-        {"sweep_sources": sweep_sources},
+        {"sweep_sources": sweep_sources, "lrg_cell_areas": cell_areas(sweep_sources)},
         lrg_parameters(settings),
         temporary_folder=temporary_folder,
     )
     keys = {name: "healpix_128" if name == "lrg_cells" else "galaxy_id" for name in targets}
     return {name: table.sort_by(keys[name]) for name, table in results.tables.items()}
+
+
+def cell_areas(sweep_sources: pa.Table | Sequence[str]) -> pd.DataFrame:
+    """Return healpix_128 and area_deg2 of every cell with own sources: its pixels of `AREA_NSIDE` that hold one.
+
+    Each such pixel lies in one cell, so that an area is the same however the sky is cut into partitions.
+    """
+    columns = ["ra", "dec", "in_margin"]
+    whole = isinstance(sweep_sources, pa.Table)
+    table = sweep_sources.select(columns) if whole else pads.dataset(list(sweep_sources)).to_table(columns)
+    ra, dec, in_margin = (table[name].to_numpy(zero_copy_only=False) for name in columns)
+    own = ~in_margin.astype(bool) & np.isfinite(ra) & np.isfinite(dec)
+    fine = np.unique(pixel_of(AREA_NSIDE, ra[own], dec[own]))
+    cells, held = np.unique(coarser(fine, AREA_NSIDE, CELL_NSIDE), return_counts=True)
+    return pd.DataFrame({"healpix_128": cells, "area_deg2": held * healpy.nside2pixarea(AREA_NSIDE, degrees=True)})
 
 
 def rank_regions(cells: pd.DataFrame, settings: HostSelectionSettings) -> tuple[pd.DataFrame, pd.DataFrame]:

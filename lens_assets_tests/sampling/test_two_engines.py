@@ -16,7 +16,7 @@ from lens_assets.campaign.stages.sampling import RandomDesign, StratifiedDesign
 from lens_assets.lake.lake import table_digest
 from lens_assets.sampling.alternatives import columns_before_classes
 from lens_assets.sampling.legacy import bins_table, configurations_table, legacy_parameters
-from lens_assets.sampling.lrg import PARENT_MODELS, flag_sources, lrg_parameters, rank_regions
+from lens_assets.sampling.lrg import PARENT_MODELS, cell_areas, flag_sources, lrg_parameters, rank_regions
 from lens_assets.sampling.models import ModelError, load_project
 from lens_assets.sampling.pool import count_bins_table, pool_parameters
 from lens_assets.sampling.spark import SparkResults, finished, read_folder, run_on_spark
@@ -154,6 +154,7 @@ def test_parent_samples_and_regions_of_hosts_are_the_same(spark: Any, tmp_path: 
     parameters = lrg_parameters(load_campaign("demo").host_selection)
     sources = synthetic.sources(1500, 52).drop_duplicates("galaxy_id")
     given: dict[str, SourceData] = {"sweep_sources": declared("sweep_sources", sources)}
+    given["lrg_cell_areas"] = cell_areas(declared("sweep_sources", sources))
     cells = run(PROJECT, ["int_lrg_cell_density"], given, parameters).tables["int_lrg_cell_density"].to_pandas()
     members = cells.loc[cells["is_dense"], ["variant", "healpix_128"]]
     given["lrg_region_cells"] = declared("lrg_region_cells", members.assign(region_id=members["healpix_128"] // 4))
