@@ -66,8 +66,10 @@ def cell_areas(sweep_sources: pa.Table | Sequence[str]) -> pd.DataFrame:
     Each such pixel lies in one cell, so that an area is the same however the sky is cut into partitions.
     """
     columns = ["ra", "dec", "in_margin"]
-    whole = isinstance(sweep_sources, pa.Table)
-    table = sweep_sources.select(columns) if whole else pads.dataset(list(sweep_sources)).to_table(columns)
+    if isinstance(sweep_sources, pa.Table):
+        table = sweep_sources.select(columns)
+    else:
+        table = pads.dataset(list(sweep_sources)).to_table(columns)
     ra, dec, in_margin = (table[name].to_numpy(zero_copy_only=False) for name in columns)
     own = ~in_margin.astype(bool) & np.isfinite(ra) & np.isfinite(dec)
     fine = np.unique(pixel_of(AREA_NSIDE, ra[own], dec[own]))
