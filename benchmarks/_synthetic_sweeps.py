@@ -2,7 +2,7 @@
 
 Partitions are neighbouring pixels, each with as many own rows as a partition of the survey has, so that more rows are
 more partitions, as at scale. Positions are uniform, with a share of close pairs; the values lie on both sides of every
-threshold. What a row is depends on its pixel alone.
+threshold. What a row is depends on its pixel alone. Files are written as the lake writes them.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lens_assets.lake.parquet import write_batches
 from lens_assets.sky import healpix
-from lens_assets.survey.sources import SOURCE_SCHEMA, derived_columns, galaxy_ids
+from lens_assets.survey.sources import REPETITIVE_COLUMNS, SOURCE_SCHEMA, derived_columns, galaxy_ids
 
 PARTITION_NSIDE = 4
 MARGIN_ARCSEC = 60.0
@@ -158,7 +159,7 @@ def _columns(ra: np.ndarray, dec: np.ndarray, pixel: int, stream: np.random.Gene
 def _write(frame: pd.DataFrame, path: Path) -> None:
     ordered = frame.sort_values("galaxy_id")[SOURCE_SCHEMA.names]
     table = pa.Table.from_pandas(ordered, schema=SOURCE_SCHEMA, preserve_index=False)
-    pq.write_table(table.replace_schema_metadata(None), path, compression="zstd")
+    write_batches(path, SOURCE_SCHEMA, table.to_batches(), REPETITIVE_COLUMNS)
 
 
 def _write_with_margin(sky: Sky, pixel: int, key: str) -> None:
@@ -174,7 +175,7 @@ def _write_with_margin(sky: Sky, pixel: int, key: str) -> None:
         index = near.schema.get_field_index("in_margin")
         parts.append(near.set_column(index, "in_margin", pa.array(np.ones(near.num_rows, bool))))
     table = pa.concat_tables(parts).sort_by("galaxy_id")
-    pq.write_table(table, sky.sources(key), compression="zstd")
+    write_batches(sky.sources(key), SOURCE_SCHEMA, table.to_batches(), REPETITIVE_COLUMNS)
 
 
 def _write_side_tables(sky: Sky) -> None:

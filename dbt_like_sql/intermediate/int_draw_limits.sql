@@ -1,54 +1,49 @@
--- How many negatives each group of a split gives, and the beginning of the hash beyond which none of them can be: only
--- candidates up to there have to be ordered, which is few of them.
-with beginnings as (
-    select
-        split,
-        draw_group,
-        substr(draw_hash, 1, 3) as beginning,
-        count(*) as held
-    from int_sample_candidates
-    where label = 0
-    group by split, draw_group, substr(draw_hash, 1, 3)
-),
-
-counted as (
-    select
-        b.*,
-        sum(b.held) over (partition by b.split, b.draw_group) as available,
-        sum(b.held) over (partition by b.split, b.draw_group order by b.beginning) - b.held as smaller
-    from beginnings as b
-),
-
-quotas as (
+-- How many negatives each group of a split gives, and the beginning of the hash up to which they are looked for: only
+-- candidates up to there have to be ordered, which is few of them. A hash is as good as uniform, so that quota /
+-- available of the candidates lie below that share of all beginnings, give or take a square root; ten of these and
+-- fifty candidates more leave less than one chance in 10^13 of too few, which a test of the sample would find.
+with quotas as (
     select
         split,
         concat('N1|', stratum) as draw_group,
-        cast(quota_n1 as bigint) as quota
+        cast(quota_n1 as bigint) as quota,
+        available_n1 as available
     from int_stratum_quotas
     where $kind = 'stratified'
     union all
     select
         split,
         'N2' as draw_group,
-        quota_n2 as quota
+        quota_n2 as quota,
+        available_n2 as available
     from int_confuser_quotas
     where $kind = 'stratified'
     union all
     select
         split,
         'all' as draw_group,
-        quota
+        quota,
+        available
     from int_random_quotas
     where $kind = 'random'
+),
+
+bounded as (
+    select
+        q.*,
+        cast(least(4095, floor(4096 * (q.quota + 10 * sqrt(q.quota) + 50) / q.available)) as bigint) as last_of_4096
+    from quotas as q
+    where q.quota > 0
 )
 
 select
-    c.split,
-    c.draw_group,
-    q.quota,
-    cast(c.available as bigint) as available,
-    max(c.beginning) as last_beginning
-from counted as c
-inner join quotas as q on c.split = q.split and c.draw_group = q.draw_group
-where c.smaller < q.quota
-group by c.split, c.draw_group, q.quota, c.available
+    b.split,
+    b.draw_group,
+    b.quota,
+    cast(b.available as bigint) as available,
+    concat(
+        substr('0123456789abcdef', cast(floor(b.last_of_4096 / 256) as integer) + 1, 1),
+        substr('0123456789abcdef', cast(floor(b.last_of_4096 / 16) % 16 as integer) + 1, 1),
+        substr('0123456789abcdef', cast(b.last_of_4096 % 16 as integer) + 1, 1)
+    ) as last_beginning
+from bounded as b

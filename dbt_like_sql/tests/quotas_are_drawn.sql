@@ -1,18 +1,19 @@
--- Each stratum of a stratified design gives exactly the N1 of its quota: neither a row too many nor a silent lack.
+-- Each group of a design gives exactly the negatives of its quota: neither a row too many nor a silent lack.
 with drawn as (
     select
         split,
-        stratum,
-        sum(case when pool = 'N1' then 1 else 0 end) as n1
+        case when $kind = 'random' then 'all' when pool = 'N2' then 'N2' else concat('N1|', stratum) end as draw_group,
+        count(*) as n
     from stratified_sample
-    group by split, stratum
+    where label = 0
+    group by split, case when $kind = 'random' then 'all' when pool = 'N2' then 'N2' else concat('N1|', stratum) end
 )
 
 select
-    q.split,
-    q.stratum,
-    q.quota_n1,
-    coalesce(d.n1, 0) as drawn_n1
-from int_stratum_quotas as q
-left join drawn as d on q.split = d.split and q.stratum = d.stratum
-where $kind = 'stratified' and coalesce(d.n1, 0) <> q.quota_n1
+    l.split,
+    l.draw_group,
+    l.quota,
+    coalesce(d.n, 0) as drawn
+from int_draw_limits as l
+left join drawn as d on l.split = d.split and l.draw_group = d.draw_group
+where coalesce(d.n, 0) <> l.quota

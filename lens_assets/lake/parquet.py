@@ -10,6 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 COMPRESSION = "zstd"
+STREAM_COMPRESSION = "lz4"
+"""Of tables too large for memory, read again and again: decoded in half the time of zstd and a sixth larger."""
+
 ROW_GROUP_ROWS = 131_072
 """Rows that a writer of a stream holds at a time."""
 
@@ -29,7 +32,7 @@ def write_batches(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatc
     on them.
     """
     rows = 0
-    options = {"compression": COMPRESSION, "use_dictionary": list(repetitive)}
+    options = {"compression": STREAM_COMPRESSION, "use_dictionary": list(repetitive)}
     with pq.ParquetWriter(path, schema.remove_metadata(), **options) as writer:
         for group in _row_groups(batches, schema):
             writer.write_table(group, row_group_size=ROW_GROUP_ROWS)

@@ -7,12 +7,15 @@ partitions and the disk a fraction of the survey. Rows, and so digests, are thos
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
+from queue import SimpleQueue
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -21,13 +24,17 @@ import pyarrow.parquet as pq
 
 from lens_assets.campaign.stages.negatives import NegativesSettings
 from lens_assets.campaign.stages.sampling import SamplingSettings
+from lens_assets.lake.parquet import STREAM_COMPRESSION
 from lens_assets.sampling.models import columns_read, load_project
 from lens_assets.sampling.neighbourhood import in_ascending_order, source_neighbourhood
 from lens_assets.sampling.pool import count_bins_table, pool_parameters
-from lens_assets.sampling.sql import filesystem, run, select
+from lens_assets.sampling.sql import SourceData, connect, filesystem, run, select
 from lens_assets.sampling.stratified import Sample, draw_all
 
 CANDIDATES, REACHABLE, SWEEP = "negative_candidates", "stg_reachable_sources", "sweep_sources"
+PARTITIONS_A_RUN = 4
+"""Partitions whose models are run together: planning them takes as long as running them over one partition's rows."""
+
 _NEIGHBOUR_COLUMNS = ["galaxy_id", "ra", "dec", "mag_z", "in_margin"]
 _FEW_VALUES = (
     "pool", "confuser_category", "pool_without_maskbits", "confuser_category_without_maskbits",
@@ -54,54 +61,95 @@ def sample_survey(
     folder: Path,
     workers: int = 2,
 ) -> Sample:
-    """Return the sample of every design from the `sweep_sources` files of the partitions, two at a time.
+    """Return the sample of every design from the `sweep_sources` files of the partitions.
 
     `folder` takes the candidates, one Parquet a partition, and temporary files.
     """
-    write = partial(write_candidates, surroundings=surroundings, settings=negatives, folder=folder)
-    with ThreadPoolExecutor(workers) as pool:
-        candidates = list(pool.map(write, partitions))
+    with ExitStack() as opened, ThreadPoolExecutor(workers) as pool:
+        databases: SimpleQueue[duckdb.DuckDBPyConnection] = SimpleQueue()
+        for _ in range(workers):
+            databases.put(opened.enter_context(connect(threads=1, temporary_folder=folder / "temporary")))
+
+        def write(paths: Sequence[str]) -> list[str]:
+            database = databases.get()
+            try:
+                return write_candidates(paths, surroundings, negatives, folder, database)
+            finally:
+                databases.put(database)
+
+        candidates = [path for written in pool.map(write, batched(partitions)) for path in written]
     return draw_all(
         sampling, candidates, positives, surroundings.split_cells, negatives.nobs_z_bins, folder / "temporary"
     )
 
 
-def write_candidates(path: str, surroundings: Surroundings, settings: NegativesSettings, folder: Path) -> str:
-    """Write the candidates of one partition and return their file."""
-    project, parameters = load_project(), pool_parameters(settings)
-    positions = read_positions(path)
-    sources: pa.Table | list[str] = [path]
-    reachable = None
-    if not has_repeated_ids(positions):
-        sources = reachable_sources(path, settings)
-        reachable = sources["galaxy_id"]
-    neighbourhood = neighbourhood_of(positions, surroundings, settings, reachable)
-    del positions
-    made = run(
-        project,
-        [CANDIDATES],
-        {
-            SWEEP: sources,
-            "source_neighbourhood": neighbourhood,
-            "split_cells": surroundings.split_cells,
-            "nobs_z_bins": count_bins_table(settings.nobs_z_bins),
-        },
-        parameters,
-        threads=1,
-        temporary_folder=folder / "temporary",
-    )
-    target = folder / f"{CANDIDATES}-{Path(path).stem}.parquet"
-    pq.write_table(made.tables[CANDIDATES], target, compression="lz4", use_dictionary=list(_FEW_VALUES))
+def batched(partitions: Iterable[str]) -> list[list[str]]:
+    """Return the partitions in the groups in which their models are run."""
+    files = list(partitions)
+    return [files[start : start + PARTITIONS_A_RUN] for start in range(0, len(files), PARTITIONS_A_RUN)]
+
+
+def write_candidates(
+    paths: Sequence[str],
+    surroundings: Surroundings,
+    settings: NegativesSettings,
+    folder: Path,
+    database: duckdb.DuckDBPyConnection,
+) -> list[str]:
+    """Write the candidates of some partitions, one file for all that repeat no galaxy_id, and return the files."""
+    alone, together = [], []
+    for path in paths:
+        positions = read_positions(path)
+        if has_repeated_ids(positions):
+            alone.append(_Run(path, [path], neighbourhood_of(positions, surroundings, settings)))
+            continue
+        rows = reachable_sources(path, settings, database)
+        together.append(_Run(path, rows, neighbourhood_of(positions, surroundings, settings, rows["galaxy_id"])))
+    runs = [*alone, _joined(together)] if together else alone
+    return [_write(part, surroundings.split_cells, settings, folder, database) for part in runs]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What the models make candidates from, named by the first of its partitions."""
+
+    path: str
+    sources: pa.Table | list[str]
+    neighbourhood: pd.DataFrame
+
+
+def _joined(runs: Sequence[_Run]) -> _Run:
+    sources = pa.concat_tables([part.sources for part in runs])
+    return _Run(runs[0].path, sources, pd.concat([part.neighbourhood for part in runs], ignore_index=True))
+
+
+def _write(
+    made_from: _Run,
+    split_cells: pd.DataFrame,
+    settings: NegativesSettings,
+    folder: Path,
+    database: duckdb.DuckDBPyConnection,
+) -> str:
+    sources: dict[str, SourceData] = {
+        SWEEP: made_from.sources,
+        "source_neighbourhood": made_from.neighbourhood,
+        "split_cells": split_cells,
+        "nobs_z_bins": count_bins_table(settings.nobs_z_bins),
+    }
+    made = run(load_project(), [CANDIDATES], sources, pool_parameters(settings), connection=database)
+    target = folder / f"{CANDIDATES}-{Path(made_from.path).stem}.parquet"
+    options = {"compression": STREAM_COMPRESSION, "use_dictionary": list(_FEW_VALUES), "write_statistics": False}
+    pq.write_table(made.tables[CANDIDATES], target, **options)
     return str(target)
 
 
-def reachable_sources(path: str, settings: NegativesSettings) -> pa.Table:
+def reachable_sources(path: str, settings: NegativesSettings, database: duckdb.DuckDBPyConnection) -> pa.Table:
     """Return the own rows of a partition that some pool may hold; columns that no candidate is made from are null."""
     project = load_project()
     source, read = project.sources[SWEEP], _columns_of_candidates()
     narrow = replace(source, columns={name: source.columns[name] for name in read})
     seen = replace(project, sources={**project.sources, SWEEP: narrow})
-    rows = select(seen, REACHABLE, {SWEEP: [path]}, pool_parameters(settings), threads=1)
+    rows = select(seen, REACHABLE, {SWEEP: [path]}, pool_parameters(settings), database)
     for name in source.columns:
         if name not in read:
             rows = rows.append_column(name, pa.nulls(len(rows)))
@@ -142,7 +190,8 @@ def neighbourhood_of(
     wanted = positions["mag_z"].to_numpy(float) < settings.filters.mag_z_max
     wanted &= ~positions["in_margin"].to_numpy(bool)
     if reachable is not None:
-        wanted &= np.asarray(pc.is_in(pa.array(positions["galaxy_id"]), value_set=reachable))
+        rows = np.flatnonzero(wanted)
+        wanted[rows] = pc.is_in(pa.array(positions["galaxy_id"].iloc[rows]), value_set=reachable)
     return source_neighbourhood(positions, surroundings.lenses, surroundings.contaminants, settings, wanted)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -28,6 +29,7 @@ from lens_assets.sampling.models import (
 )
 
 SHOWN_ROWS = 5
+MEMORY_LIMIT = "2GB"
 
 
 @dataclass(frozen=True)
@@ -67,27 +69,31 @@ def run(
     parameters: Mapping[str, Parameter],
     *,
     threads: int = 2,
-    memory_limit: str = "2GB",
+    memory_limit: str = MEMORY_LIMIT,
     temporary_folder: Path | None = None,
+    connection: duckdb.DuckDBPyConnection | None = None,
 ) -> Results:
     """Run models in DuckDB over frames, Arrow tables or Parquet files, and return the targets' tables.
+
+    A `connection` (of `connect`) serves many runs, one after another: opening one takes longer than a small run. What
+    a run makes in it is gone afterwards. Without it the run opens one of its own, with the threads and memory given.
 
     `sources` may hold models too, made before: then they are read and not run. Tests beside the targets and beside
     materialised models are run too, and every singular test over tables made here; ModelTestError names what they
     found.
     """
-    with _connect(threads, memory_limit, temporary_folder) as connection:
-        _register_inputs(connection, project, targets, sources)
+    with _bench(connection, threads, memory_limit, temporary_folder) as database:
+        _register_inputs(database, project, targets, sources)
         results = Results({})
         for name in project.upstream(targets, sources):
-            _create(connection, project.models[name], parameters, table=name in targets)
+            _create(database, project.models[name], parameters, table=name in targets)
             if name in targets or project.models[name].materialised:
-                results.row_counts[name] = len(connection.table(name))
-                refuse_failures(project, name, failed_tests(connection, project, name))
+                results.row_counts[name] = len(database.table(name))
+                refuse_failures(project, name, failed_tests(database, project, name))
         made = set(results.row_counts)
         for test in singular_tests(project, made, {*made, *project.inputs(targets, sources)}):
-            refuse_rows(test, _rows_returned(connection, test, parameters))
-        results.tables = {name: connection.table(name).to_arrow_table() for name in targets}
+            refuse_rows(test, _rows_returned(database, test, parameters))
+        results.tables = {name: database.table(name).to_arrow_table() for name in targets}
         return results
 
 
@@ -96,17 +102,29 @@ def select(
     model: str,
     sources: Mapping[str, SourceData],
     parameters: Mapping[str, Parameter],
-    *,
-    threads: int = 2,
-    memory_limit: str = "2GB",
+    connection: duckdb.DuckDBPyConnection,
 ) -> pa.Table:
     """Return the rows of one model over what it reads, as they are made: nothing is stored and no test is run."""
-    with _connect(threads, memory_limit, None) as connection:
+    with _scratch(connection):
         _register_inputs(connection, project, [model], sources)
         *above, last = project.upstream([model], sources)
         for name in above:
             _create(connection, project.models[name], parameters, table=False)
         return connection.sql(project.models[last].compiled(parameters)).to_arrow_table()
+
+
+def connect(
+    threads: int, memory_limit: str = MEMORY_LIMIT, temporary_folder: Path | None = None
+) -> duckdb.DuckDBPyConnection:
+    """Return a database in memory for `run` and `select`; it spills to the temporary folder."""
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "threads": threads,
+        "memory_limit": memory_limit,
+        "preserve_insertion_order": False,
+    }
+    if temporary_folder is not None:
+        config["temp_directory"] = str(temporary_folder)
+    return duckdb.connect(config=config)
 
 
 def required_inputs(project: Project, targets: Sequence[str], given: Iterable[str]) -> list[str]:
@@ -239,15 +257,26 @@ def refuse_failures(project: Project, model: str, failures: Sequence[str]) -> No
         raise ModelTestError(f"{model} breaks its tests in {path}: {'; '.join(failures)}. Look at its inputs")
 
 
-def _connect(threads: int, memory_limit: str, temporary_folder: Path | None) -> duckdb.DuckDBPyConnection:
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "threads": threads,
-        "memory_limit": memory_limit,
-        "preserve_insertion_order": False,
-    }
-    if temporary_folder is not None:
-        config["temp_directory"] = str(temporary_folder)
-    return duckdb.connect(config=config)
+@contextmanager
+def _bench(
+    connection: duckdb.DuckDBPyConnection | None, threads: int, memory_limit: str, temporary_folder: Path | None
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    if connection is not None:
+        with _scratch(connection):
+            yield connection
+        return
+    with connect(threads, memory_limit, temporary_folder) as own:
+        yield own
+
+
+@contextmanager
+def _scratch(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Take back every view and table that is made inside."""
+    connection.begin()
+    try:
+        yield
+    finally:
+        connection.rollback()
 
 
 def _register_inputs(

@@ -83,15 +83,15 @@ def close_pairs(
     """
     ra = np.mod(np.asarray(ra_deg, dtype=np.float64), 360.0)
     dec = np.asarray(dec_deg, dtype=np.float64)
-    reach = _reach_in_ra(dec, radius_arcsec)
-    over_the_meridian = np.flatnonzero(ra <= reach)
+    widest = _reach_in_ra(np.abs(dec).max(initial=0.0), radius_arcsec)
+    over_the_meridian = np.flatnonzero(ra <= widest)
     row = np.concatenate([np.arange(len(ra)), over_the_meridian])
     across = np.concatenate([ra, ra[over_the_meridian] + 360.0])
     key = np.floor((dec[row] + 90.0) / (radius_arcsec / 3600.0 + _SLACK_DEG)) * _STRIDE_DEG + across
     order = np.argsort(key)
     row, key = row[order], key[order]
     asking = np.arange(len(key)) if asked is None else np.flatnonzero(asked[row])
-    farthest = reach[row[asking]]
+    farthest = _reach_in_ra(dec[row[asking]], radius_arcsec)
     ends = []
     for strip in (0, 1) if asked is None else (-1, 0, 1):
         there = key[asking] + strip * _STRIDE_DEG
@@ -115,7 +115,7 @@ def separation_arcsec(
     return np.asarray(np.degrees(2.0 * np.arcsin(np.sqrt(np.clip(half, 0.0, 1.0)))) * 3600.0)
 
 
-def _reach_in_ra(dec: NDArray[np.float64], radius_arcsec: float) -> NDArray[np.float64]:
+def _reach_in_ra(dec: ArrayLike, radius_arcsec: float) -> NDArray[np.float64]:
     """Return the largest difference in right ascension [deg] of what lies within the radius, 180 at a pole."""
     radius = np.radians(radius_arcsec / 3600.0)
     farthest = np.minimum(np.abs(np.radians(dec)) + radius, np.pi / 2)

@@ -21,6 +21,7 @@ from lens_assets.sampling.chain import (
 from lens_assets.sampling.models import load_project
 from lens_assets.sampling.neighbourhood import source_neighbourhood
 from lens_assets.sampling.pool import build_negative_pool
+from lens_assets.sampling.sql import ModelTestError, connect
 from lens_assets_tests.sampling import synthetic
 from lens_assets_tests.sampling.test_pool import changed
 
@@ -64,7 +65,7 @@ def test_candidates_are_the_drawable_rows_of_the_pool(tmp_path: Path, name: str,
     around = surroundings(sources)
     path = partition(tmp_path, sources)
     assert has_repeated_ids(read_positions(path)) == doubled
-    found = pq.read_table(write_candidates(path, around, rules, tmp_path)).to_pandas()
+    found = pq.read_table(write_candidates([path], around, rules, tmp_path, connect(threads=1))).to_pandas()
     neighbourhood = source_neighbourhood(sources, around.lenses, around.contaminants, rules)
     table = pa.Table.from_pandas(sources, preserve_index=False)
     pool = build_negative_pool(table, neighbourhood, around.split_cells, rules).tables["negative_pool"].to_pandas()
@@ -76,6 +77,33 @@ def test_candidates_are_the_drawable_rows_of_the_pool(tmp_path: Path, name: str,
     )
 
 
+def test_partitions_run_together_give_what_each_gives_alone(tmp_path: Path) -> None:
+    rules, sources = synthetic.negatives_settings(), synthetic.sources(1800, 12)
+    around, database = surroundings(sources), connect(threads=1)
+    copies = sources[1200:1250].assign(row_index=sources["row_index"] + 10_000)
+    parts = [sources[:600], sources[600:1200], pd.concat([sources[1200:], copies])]
+    paths = []
+    for number, part in enumerate(parts):
+        (tmp_path / str(number)).mkdir()
+        paths.append(str(Path(partition(tmp_path / str(number), part)).rename(tmp_path / f"hp04-{number:03d}.parquet")))
+    (tmp_path / "alone").mkdir()
+    alone = [file for path in paths for file in write_candidates([path], around, rules, tmp_path / "alone", database)]
+    together = write_candidates(paths, around, rules, tmp_path, database)
+    assert len(alone) == 3
+    assert [Path(path).name for path in together] == [f"negative_candidates-hp04-00{n}.parquet" for n in (2, 0)]
+    one, other = (pq.read_table(files).sort_by("galaxy_id").to_pandas() for files in (alone, together))
+    pd.testing.assert_frame_equal(one, other)
+
+
+def test_an_id_in_two_partitions_stops_the_run(tmp_path: Path) -> None:
+    sources = synthetic.sources(600, 13)
+    path = partition(tmp_path, sources)
+    with pytest.raises(ModelTestError, match="galaxy_id"):
+        write_candidates(
+            [path, path], surroundings(sources), synthetic.negatives_settings(), tmp_path, connect(threads=1)
+        )
+
+
 def test_ids_of_a_partition_stay_in_arrow(tmp_path: Path) -> None:
     sources = synthetic.sources(50, 3)
     positions = read_positions(partition(tmp_path, sources))
@@ -85,7 +113,7 @@ def test_ids_of_a_partition_stay_in_arrow(tmp_path: Path) -> None:
 
 def test_columns_that_no_candidate_is_made_from_are_not_decoded(tmp_path: Path) -> None:
     sources = synthetic.sources(300, 3)
-    rows = reachable_sources(partition(tmp_path, sources), synthetic.negatives_settings())
+    rows = reachable_sources(partition(tmp_path, sources), synthetic.negatives_settings(), connect(threads=1))
     empty = {name for name in rows.column_names if pa.types.is_null(rows.schema.field(name).type)}
     assert {"fitbits", "mw_transmission_g", "objid"} <= empty
     assert not empty & {"galaxy_id", "in_margin", "maskbits", "fracflux_r", "ellipticity", "flux_r", "nobs_g"}

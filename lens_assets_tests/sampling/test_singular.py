@@ -43,7 +43,7 @@ def tables() -> dict[str, pd.DataFrame]:
     lenses = synthetic.positives(sources, 60, cells)
     results = run(
         PROJECT,
-        ["stratified_sample", "int_stratum_quotas"],
+        ["stratified_sample", "int_stratum_quotas", "int_draw_limits"],
         {
             "negative_pool": pool,
             "positives": lenses,
@@ -96,6 +96,10 @@ def one_n1_too_few(sample: pd.DataFrame) -> pd.DataFrame:
     return sample.drop(index=sample.index[sample["pool"] == "N1"][0])
 
 
+def one_n2_too_many(sample: pd.DataFrame) -> pd.DataFrame:
+    return pd.concat([sample, sample[sample["pool"] == "N2"].head(1)], ignore_index=True)
+
+
 def lens_drawn(sample: pd.DataFrame) -> pd.DataFrame:
     return sample.assign(label=0)
 
@@ -122,6 +126,7 @@ CORRUPTIONS: list[tuple[str, str, Callable[[pd.DataFrame], pd.DataFrame]]] = [
     ("confusers_have_a_category", "negative_pool", category_lost),
     ("cascade_adds_up", "parity_cascade", rows_vanish),
     ("quotas_are_drawn", "stratified_sample", one_n1_too_few),
+    ("quotas_are_drawn", "stratified_sample", one_n2_too_many),
     ("lenses_are_never_negatives", "stratified_sample", lens_drawn),
     ("weights_are_inverse_probabilities", "stratified_sample", weights_lost),
     ("legacy_splits_share_no_brick", "legacy_sample", brick_in_two_splits),
