@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
         ("x duckdb", 9),
     )
     print(" ".join(f"{name:>{width}}" for name, width in head), " ids  digest")
-    differing = []
+    differing, totals = [], []
     for rows in options.rows:
         sky = make_sky(options.folder / str(rows), rows)
         count = sum(1 for _ in sky.partitions)
@@ -77,12 +77,26 @@ def main(arguments: list[str] | None = None) -> None:
                 f"{result['ids']}  {result['digest'][:12]}",
                 flush=True,
             )
+        totals.append(found)
         digests = {result["digest"] for engine, result in found.items() if engine != "asset"}
         print(f"{count} partitions; id digests {'DIFFER' if len(digests) > 1 else 'equal'}", flush=True)
         if len(digests) > 1:
             differing.append(rows)
+    for line in _projections(totals, SURVEY_ROWS):
+        print(line, flush=True)
     if differing:
         raise SystemExit(f"engines drew other ids from the same sources, of sizes {', '.join(map(str, differing))}")
+
+
+def _projections(totals: list[dict[str, dict]], rows: int) -> list[str]:
+    """Return for each engine the seconds of the survey from its two largest sizes: what starting costs counts once."""
+    lines = []
+    for engine in totals[-1] if len(totals) > 1 else ():
+        small, large = (found[engine] for found in totals[-2:])
+        slope = (large["seconds"] - small["seconds"]) / (large["rows"] - small["rows"])
+        seconds = large["seconds"] + slope * (rows - large["rows"])
+        lines.append(f"{engine}: {seconds:.0f} s for {rows / 1e6:.0f} M rows at the growth of the two largest sizes")
+    return lines
 
 
 def _child(engine: str, rows: int, folder: Path) -> dict:

@@ -77,16 +77,17 @@ def sample_survey(
             finally:
                 databases.put(database)
 
-        candidates = [path for written in pool.map(write, batched(partitions)) for path in written]
+        candidates = [path for written in pool.map(write, batched(partitions, workers)) for path in written]
     return draw_all(
         sampling, candidates, positives, surroundings.split_cells, negatives.nobs_z_bins, folder / "temporary"
     )
 
 
-def batched(partitions: Iterable[str]) -> list[list[str]]:
-    """Return the partitions in the groups in which their models are run."""
+def batched(partitions: Iterable[str], workers: int) -> list[list[str]]:
+    """Return the partitions in the groups in which their models are run: few partitions are shared out first."""
     files = list(partitions)
-    return [files[start : start + PARTITIONS_A_RUN] for start in range(0, len(files), PARTITIONS_A_RUN)]
+    size = max(1, min(PARTITIONS_A_RUN, len(files) // (2 * workers)))
+    return [files[start : start + size] for start in range(0, len(files), size)]
 
 
 def write_candidates(
