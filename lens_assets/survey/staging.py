@@ -22,6 +22,8 @@ from lens_assets.survey.tiles import SweepTile
 
 _ACCOUNT = b"account"
 _SUFFIX = ".parquet"
+_OPTIONS = {"compression": "lz4", "use_dictionary": list(REPETITIVE_COLUMNS), "write_statistics": False}
+"""Read once, whole: minima and maxima of columns would be of no use."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def stage_tile(path: Path, tile: SweepTile, open_tile: OpenTile, region: Region,
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}")
     try:
-        with pq.ParquetWriter(part, TILE_SCHEMA, compression="lz4", use_dictionary=list(REPETITIVE_COLUMNS)) as writer:
+        with pq.ParquetWriter(part, TILE_SCHEMA, **_OPTIONS) as writer:
             account = read_tile(tile, open_tile, region, chunk_rows, writer.write_batch)
             writer.add_key_value_metadata({_ACCOUNT.decode(): json.dumps(asdict(account))})
         if account.is_ok:
