@@ -95,6 +95,8 @@ class Lineage:
         for name in self.inputs(asset):
             optional = name in asset.optional_inputs
             upstream |= self._input_digest(lake, asset, key, name, optional)
+        if asset.outside is not None:
+            upstream |= {f"file/{name}": text for name, text in asset.outside(self.campaign, key).items()}
         settings = {
             stage: self.campaign.settings_digest(stage)
             for declared in asset.settings

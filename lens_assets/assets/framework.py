@@ -78,6 +78,7 @@ class LensAsset:
     pool: str | None
     behind: str | None
     simulated_only: bool
+    outside: Callable[[Campaign, str | None], Mapping[str, str]] | None
 
     @property
     def description(self) -> str:
@@ -102,13 +103,15 @@ def lens_asset(
     pool: str | None = None,
     behind: str | None = None,
     simulated_only: bool = False,
+    outside: Callable[[Campaign, str | None], Mapping[str, str]] | None = None,
     name: str | None = None,
 ) -> Callable[[Callable[[AssetRun], Product]], LensAsset]:
     """Declare an asset of the lineage; the function's name is its key.
 
     `optional_inputs` may be absent. `settings` names the stages it reads; "experiments" means the partition's own
     file. `behind` names the gate that must say GO for exactly these inputs; it is an input too.
-    `simulated_only` assets exist only in campaigns whose survey is simulated.
+    `simulated_only` assets exist only in campaigns whose survey is simulated. `outside` returns, for a partition, the
+    files outside the lake that it is made from, each with a text that changes when the file does; they count as inputs.
     """
 
     def declare(function: Callable[[AssetRun], Product]) -> LensAsset:
@@ -126,6 +129,7 @@ def lens_asset(
             pool=pool,
             behind=behind,
             simulated_only=simulated_only,
+            outside=outside,
         )
 
     return declare

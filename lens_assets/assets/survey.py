@@ -12,6 +12,8 @@ from lens_assets.environment import STATE_VARIABLE
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from lens_assets.campaign.campaign import Campaign
+
 _COLUMNS = {
     "galaxy_id": "release_brickid_objid, unique in the partition",
     "ra": "right ascension, ICRS [deg]",
@@ -37,6 +39,25 @@ _COLUMNS = {
 }
 
 
+def sweeps_of_partition(campaign: Campaign, key: str | None) -> dict[str, str]:
+    """Return size and time of every sweep file of a partition; nothing for a remote survey, whose releases stand still.
+
+    A folder that cannot be listed holds nothing: reading it says why.
+    """
+    from lens_assets.sky.healpix import parse_partition_key
+    from lens_assets.survey.files import SurveyFiles
+
+    settings = campaign.survey
+    files = SurveyFiles(settings.root, settings.sweep_folder, settings.coadd_folder, settings.bricks_table)
+    if settings.source == "simulated" or not files.is_local:
+        return {}
+    try:
+        tiles = files.tiles_of_partition(*parse_partition_key(str(key)), settings.margin_arcsec)
+        return {tile.name: files.sweep_identity(tile) for tile in tiles}
+    except OSError:
+        return {}
+
+
 @lens_asset(
     group="survey",
     team="survey",
@@ -44,6 +65,7 @@ _COLUMNS = {
     inputs=("simulated_survey",),
     settings=("survey",),
     partitions="sky",
+    outside=sweeps_of_partition,
     code_version="sweep-sources-5",
 )
 def sweep_sources(run: AssetRun) -> Product:

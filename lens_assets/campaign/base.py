@@ -16,6 +16,11 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
 
+    @property
+    def files_of_your_own(self) -> tuple[str, ...]:
+        """Files that these settings name, relative to the campaign's folder, whose content is part of the digest."""
+        return ()
+
 
 def setting(description: str, unit: str = "", **constraints: Any) -> Any:
     """Return a required field with its one-line meaning and its unit; `constraints` go to `pydantic.Field`."""

@@ -69,7 +69,8 @@ class Campaign:
     """The settings of one campaign, validated and frozen.
 
     `contents` holds the parsed YAML of each stage (`"splits"`) and experiment (`"experiments/baseline"`):
-    the digest of a stage is the digest of that content, so a comment or the order of keys changes nothing.
+    the digest of a stage is the digest of that content, so a comment or the order of keys changes nothing. A list that
+    a stage names counts with its content: another list under the same name is another setting.
     """
 
     name: str
@@ -79,8 +80,13 @@ class Campaign:
     contents: Mapping[str, Any]
 
     def settings_digest(self, stage: str) -> str:
-        """Return the SHA-256 of the parsed content of a stage's YAML; KeyError for an unknown stage."""
-        return content_digest(self.contents[stage])
+        """Return the SHA-256 of the content of a stage's YAML, its lists with it; KeyError for an unknown stage."""
+        content = self.contents[stage]
+        named = self.stages[stage].files_of_your_own if stage in self.stages else ()
+        if not named:
+            return content_digest(content)
+        files = {name: _file_digest(self.folder / Path(name).expanduser()) for name in named}
+        return content_digest({"content": content, "files": files})
 
     @property
     def catalogs(self) -> CatalogsSettings:
@@ -156,6 +162,22 @@ class Campaign:
     def report(self) -> ReportSettings:
         """What the audit report shows."""
         return self.stages["report"]  # type: ignore[return-value]
+
+
+def _file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file, or a word where it cannot be read: whoever needs it says why."""
+    try:
+        status = path.stat()
+        return _digest_of_version(path, status.st_size, status.st_mtime_ns)
+    except OSError:
+        return "unreadable"
+
+
+@lru_cache(maxsize=256)
+def _digest_of_version(path: Path, size: int, mtime_ns: int) -> str:
+    """Read a file once as long as its size and time stay as they are."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def content_digest(content: Any) -> str:

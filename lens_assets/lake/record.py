@@ -14,8 +14,8 @@ FORMAT_VERSION = 1
 class Provenance(BaseModel):
     """Everything a stored partition was made from.
 
-    `settings` maps a stage to the digest of its YAML content, `upstream` an input (`asset` or
-    `asset/partition`) to the digest of what was read. Two equal provenances mean equal bytes.
+    `settings` maps a stage to the digest of its YAML content, `upstream` an input (`asset`, `asset/partition` or
+    `file/name` of one outside the lake) to the digest of what was read. Two equal provenances mean equal bytes.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

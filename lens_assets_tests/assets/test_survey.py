@@ -102,14 +102,34 @@ def test_sources_without_a_magnitude_are_counted_in_each_band(campaign):
     assert found == {"g": 3, "r": 0, "z": 0, "w1": 5}
 
 
-def test_a_mended_file_is_taken_up_by_the_next_run_and_the_others_are_not_read_again(campaign, tmp_path):
-    built = survey_lake(campaign)
-    root = tmp_path / "release"
+def mirrored(campaign, built, folder):
+    """Return the lineage of a campaign that reads a copy of the survey in a folder, a lake for it, and that folder."""
+    root = folder / "release"
     shutil.copytree(built.folder("simulated_survey"), root)
     settings = campaign.survey.model_copy(update={"source": "folder", "root": str(root)})
     folder_campaign = dataclasses.replace(campaign, stages={**campaign.stages, "survey": settings})
-    lineage = Lineage(folder_campaign, {"sweep_sources": sweep_sources})
-    lake = Lake(tmp_path / "lake", campaign.name)
+    return Lineage(folder_campaign, {"sweep_sources": sweep_sources}), Lake(folder / "lake", campaign.name), root
+
+
+def test_another_version_of_a_sweep_file_is_noticed(campaign, tmp_path):
+    lineage, lake, root = mirrored(campaign, survey_lake(campaign), tmp_path)
+
+    def run():
+        return materialise(lineage, lake, sweep_sources, PARTITION, tracking=Tracking.disabled())
+
+    assert run()[0].provenance.upstream.keys() == {f"file/{EAST}", f"file/{WEST}"}
+    assert run()[1] is False
+    path = root / "south/sweep/10.1" / EAST
+    path.write_bytes(path.read_bytes())
+    assert not lineage.is_current(lake, sweep_sources, PARTITION)
+    assert run()[1] is True
+    (root / "south/sweep/10.1" / WEST).unlink()
+    assert run()[0].summary["files"] == 1
+
+
+def test_a_mended_file_is_taken_up_by_the_next_run_and_the_others_are_not_read_again(campaign, tmp_path):
+    built = survey_lake(campaign)
+    lineage, lake, root = mirrored(campaign, built, tmp_path)
     staging = lake.staging("sweep_sources", PARTITION)
 
     def run():

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from lens_assets.campaign.campaign import CAMPAIGNS_FOLDER, STAGES, campaign_folder, load_campaign
 from lens_assets.campaign.errors import CampaignError
@@ -121,6 +122,23 @@ def test_a_comment_or_the_order_of_keys_changes_no_digest(folder: Path) -> None:
     path = folder / "splits.yaml"
     path.write_text("# a remark\n" + path.read_text())
     assert load_campaign(folder).settings_digest("splits") == before
+
+
+def test_another_list_under_the_same_name_is_another_setting(folder: Path) -> None:
+    listed = {
+        "name": "rings", "origin": "file", "path": "rings.csv", "sha256": "", "name_column": "", "ra_column": "ra",
+        "dec_column": "dec", "category_column": "", "category": "ring", "galaxy_id_column": "", "keep_where": {},
+    }  # fmt: skip
+    path = folder / "catalogs.yaml"
+    content = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump({**content, "contaminants": [listed]}))
+    digests = {load_campaign(folder).settings_digest("catalogs")}
+    for rows in ("ra,dec\n10,1\n", "ra,dec\n10,2\n"):
+        (folder / "rings.csv").write_text(rows)
+        campaign = load_campaign(folder)
+        digests.add(campaign.settings_digest("catalogs"))
+        assert campaign.settings_digest("catalogs") == load_campaign(folder).settings_digest("catalogs")
+    assert len(digests) == 3
 
 
 def test_an_experiments_edit_changes_only_its_own_digest(folder: Path) -> None:

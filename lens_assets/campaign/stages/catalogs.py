@@ -197,6 +197,14 @@ class CatalogsSettings(Settings):
         """Families of which only members with a visible arc are trained on."""
         return frozenset(rule.name for rule in self.families if rule.low_visibility)
 
+    @property
+    def files_of_your_own(self) -> tuple[str, ...]:
+        """Every list that is a file beside the campaign."""
+        lists: tuple[LensSource | SpectroscopicSource | ContaminantSource | ReviewSource, ...] = (
+            *self.lenses, *self.spectroscopic, *self.contaminants, *self.reviews,
+        )  # fmt: skip
+        return tuple(item.path for item in lists if item.origin == "file")
+
     @model_validator(mode="after")
     def _names_and_radii(self) -> CatalogsSettings:
         groups: tuple[tuple[str, list[str]], ...] = (
