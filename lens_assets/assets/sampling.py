@@ -140,7 +140,7 @@ def negative_pool(run: AssetRun) -> Product:
     kinds={"duckdb", "parquet"},
     inputs=("negative_pool", *map(asset_name, _PARITY_MARTS)),
     settings=("negatives",),
-    code_version="parity-report-3",
+    code_version="parity-report-4",
 )
 def parity_report(run: AssetRun) -> Product:
     """What each filter removes, alone and in order; per-band failures; counts per stratum, pool and split.
@@ -157,6 +157,8 @@ def parity_report(run: AssetRun) -> Product:
     cascade, confusers = report.tables["parity_cascade"], report.tables["parity_confusers"]
     for line in report.warnings.itertuples():
         run.log.warning("composition of N2, thresholds %s: %s", line.thresholds, line.statement)
+    for departure in run.campaign.negatives.departures:
+        run.log.warning("not the published recipe: %s", departure)
     published = confusers[confusers["recipe"] == "published"]
     return Product(
         table=cascade,
@@ -177,6 +179,7 @@ def parity_report(run: AssetRun) -> Product:
             "published_n2_rate": float(published["share_of_candidates"].sum()),
             "n2_rate": float(confusers["share_of_candidates"].sum()),
             "warnings": len(report.warnings),
+            "departures_from_published": len(run.campaign.negatives.departures),
             "near_a_lens_in_order": int(cascade.set_index("filter").loc["exclusion", "fails_in_order"]),
         },
         columns={**_descriptions(load_project(), "parity_cascade"), "enabled": "the campaign uses the filter"},

@@ -27,6 +27,8 @@ def report_markdown(report: ParityReport, settings: NegativesSettings) -> str:
     parts = [
         "### Warnings",
         "\n".join(f"- **{row.thresholds}**: {row.statement}" for row in report.warnings.itertuples()) or "none",
+        "### Departures from the published recipe",
+        "\n".join(f"- {statement}" for statement in settings.departures) or "none: what is called published is",
         "### Filters in order",
         "Rows of the published recipe and of extensions; a filter that is off passes every row.",
         _cascade(tables["parity_cascade"]),

@@ -290,6 +290,11 @@ def test_page_shows_every_table_and_what_is_published(reported: ParityReport) ->
     assert "| exclusion | published | on |" in text
     assert "| ebv | extension | off |" in text
     assert "merger_neighbour_proxy | extension" in text
+    assert "none: what is called published is" in text
+    filters = RULES.filters.model_copy(update={"mag_z_max": 19.0})
+    assert "mag_z_max is 19.0, published 20.0" in report_markdown(
+        reported, RULES.model_copy(update={"filters": filters})
+    )
     for heading in ("by split", "by pool", "by stratum", "Exposures and fluxes by band", "Other thresholds: first"):
         assert heading in text
     assert "SER\\|3-5" in text, "a bar inside a cell is escaped"

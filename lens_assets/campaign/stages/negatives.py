@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -170,6 +171,35 @@ class PoolWarningSettings(Settings):
     edge_on_share_min: float = setting("least share of edge-ons in N2", "fraction", ge=0, le=1)
     edge_on_share_max: float = setting("largest share of edge-ons in N2", "fraction", ge=0, le=1)
 
+    @model_validator(mode="after")
+    def _limits_ordered(self) -> PoolWarningSettings:
+        for name in ("published_rate", "edge_on_share"):
+            low, high = getattr(self, f"{name}_min"), getattr(self, f"{name}_max")
+            if low > high:
+                raise ValueError(f"warnings.{name}_min = {low} is above warnings.{name}_max = {high}")
+        return self
+
+
+PUBLISHED: dict[str, object] = {
+    "filters.dec_min_deg": -18.0,
+    "filters.dec_max_deg": 32.0,
+    "filters.types": ("SER", "DEV", "REX"),
+    "filters.mask_bits": (1, 5, 6, 7, 11, 12, 13),
+    "filters.nobs_min": 3,
+    "filters.mag_z_max": 20.0,
+    "filters.exclusion_radius_arcsec": 11.0,
+    "confusers.ring.sersic_min": 4.0,
+    "confusers.ring.flux_r_min_nanomaggies": 5.0,
+    "confusers.edge_on.ellipticity_min": 0.50,
+    "confusers.edge_on.shape_r_min_arcsec": 0.6,
+    "confusers.edge_on.shape_r_min_without_ellipticity_arcsec": 2.0,
+    "confusers.blue_clumpy.g_minus_r_max": 0.4,
+    "confusers.blue_clumpy.mag_r_max": 20.5,
+    "confusers.large_galaxy.shape_r_min_arcsec": 2.0,
+    "confusers.large_galaxy.flux_r_min_nanomaggies": 3.0,
+}
+"""What the recipe that is called published sets; the report names where a campaign departs from it."""
+
 
 class NegativesSettings(Settings):
     """How negatives are chosen from the sources of the survey."""
@@ -183,6 +213,16 @@ class NegativesSettings(Settings):
     confusers: ConfuserSettings = setting("thresholds of the confuser classes")
     alternatives: dict[str, AlternativeSettings] = setting("named thresholds to compare with; {} for none")
     warnings: PoolWarningSettings = setting("limits outside which the report warns")
+
+    @property
+    def departures(self) -> tuple[str, ...]:
+        """Where the settings are not those of the published recipe, one statement each; lists may be in any order."""
+        found = []
+        for name, published in PUBLISHED.items():
+            value = attrgetter(name)(self)
+            if _unordered(value) != _unordered(published):
+                found.append(f"{name} is {_shown(value)}, published {_shown(published)}")
+        return tuple(found)
 
     @model_validator(mode="after")
     def _consistent(self) -> NegativesSettings:
@@ -207,3 +247,11 @@ class NegativesSettings(Settings):
                 f"extensions.n1b_types and filters.types share {sorted(shared)}; expected each type in one pool"
             )
         return self
+
+
+def _unordered(value: object) -> object:
+    return frozenset(value) if isinstance(value, tuple) else value
+
+
+def _shown(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

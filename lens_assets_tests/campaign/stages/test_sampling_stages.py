@@ -46,6 +46,8 @@ def with_value(settings: Settings, path: str, value: Any) -> dict[str, Any]:
             5.0,
             "alternatives.first.confusers.merger has other separations",
         ),
+        (NegativesSettings, "negatives", "warnings.edge_on_share_min", 0.5, "edge_on_share_min = 0.5 is above"),
+        (NegativesSettings, "negatives", "warnings.published_rate_min", 0.9, "published_rate_min = 0.9 is above"),
         (NegativesSettings, "negatives", "nobs_z_bins", (CountBin(low=1, high=2),), "the last one open"),
         (NegativesSettings, "negatives", "unknown", 1, "Extra inputs"),
         (SamplingSettings, "sampling", "designs", {}, "at least 1 item"),
@@ -54,6 +56,17 @@ def with_value(settings: Settings, path: str, value: Any) -> dict[str, Any]:
 def test_refused(model: type[Settings], stage: str, path: str, value: Any, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         model.model_validate(with_value(DEMO.stages[stage], path, value))
+
+
+def test_what_departs_from_the_published_recipe_is_named() -> None:
+    for campaign in (DEMO, DR10):
+        assert campaign.negatives.departures == ()
+        reordered = with_value(campaign.negatives, "filters.types", ("REX", "SER", "DEV"))
+        assert NegativesSettings.model_validate(reordered).departures == ()
+    changed = NegativesSettings.model_validate(with_value(DEMO.negatives, "confusers.ring.sersic_min", 4.5))
+    assert changed.departures == ("confusers.ring.sersic_min is 4.5, published 4.0",)
+    types = NegativesSettings.model_validate(with_value(DEMO.negatives, "filters.types", ("SER", "DEV")))
+    assert types.departures == ("filters.types is SER, DEV, published SER, DEV, REX",)
 
 
 @pytest.mark.parametrize(
