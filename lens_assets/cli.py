@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import resource
 import signal
@@ -66,9 +67,10 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from lens_assets.campaign.errors import CampaignError
     from lens_assets.detector.exchange import ScoreFileError
     from lens_assets.lake.lake import LakeError
+    from lens_assets.lensing.source_bank import SourceBankError
     from lens_assets.selection.loader import OutsideGridError
 
-    own = (QuestionError, ExportError, ScoreFileError, OutsideGridError, GateClosed)
+    own = (SourceBankError, QuestionError, ExportError, ScoreFileError, OutsideGridError, GateClosed)
     return (CampaignError, LakeError, InUseError, *own)
 
 
@@ -89,6 +91,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_completeness(commands)
     _add_pooling(commands)
     _add_exchange(commands)
+    bank = commands.add_parser("write-bank", help="write a bank of source pictures from a RealGalaxy catalog of GalSim")
+    bank.add_argument("catalog", type=Path, help="FITS table of the catalog, the files that it names beside it")
+    bank.add_argument("output", type=Path, help="HDF5 file of the bank, for injection source.bank")
+    bank.set_defaults(command=_write_bank)
     return parser
 
 
@@ -243,6 +249,17 @@ def _check_scores(options: argparse.Namespace) -> int:
     from lens_assets.automation.questions import check_score_file
 
     print("\n".join(check_score_file(options.file, options.output, options.stamps)))
+    return 0
+
+
+def _write_bank(options: argparse.Namespace) -> int:
+    from lens_assets.lensing.source_bank import bank_from_real_galaxies
+
+    bank = bank_from_real_galaxies(options.catalog, options.output)
+    low, high = bank.half_light_radius_arcsec.min(), bank.half_light_radius_arcsec.max()
+    digest = hashlib.sha256(options.output.read_bytes()).hexdigest()
+    print(f"{len(bank)} galaxies, half-light radii {low:.2f} to {high:.2f} arcsec; in injection.yaml, under source:")
+    print(f"  light: bank\n  bank: {{path: {options.output.resolve()}, sha256: {digest}}}")
     return 0
 
 

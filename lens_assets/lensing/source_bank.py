@@ -14,6 +14,7 @@ nowhere negative. The galaxy's centroid lies at the picture's middle to half a p
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,11 +118,21 @@ def bank_from_real_galaxies(catalog: Path, output: Path) -> SourceBank:
     """Write the bank of a GalSim RealGalaxy catalog (its FITS file; images beside it) and return it as read back.
 
     Each picture keeps its telescope's PSF, which is far narrower than the survey's. Galaxies that noise hides are left
-    out; SourceBankError where none is left.
+    out; SourceBankError where none is left, where the catalog cannot be read, and where `output` is there already.
     """
     import galsim
 
-    survey = galsim.RealGalaxyCatalog(catalog.name, dir=str(catalog.parent))
+    if output.exists():
+        raise SourceBankError(
+            f"{output} is there already: a bank that a campaign names must not change; choose another"
+        )
+    try:
+        survey = galsim.RealGalaxyCatalog(catalog.name, dir=str(catalog.parent))
+    except (OSError, KeyError, ValueError, galsim.GalSimError) as error:
+        raise SourceBankError(
+            f"{catalog}: not a RealGalaxy catalog of GalSim ({error}); expected its FITS table with the image "
+            "and PSF files that it names beside it"
+        ) from error
     identifiers, images = [], []
     for row in range(survey.nobjects):
         picture = survey.getGalImage(row)
@@ -134,8 +145,14 @@ def bank_from_real_galaxies(catalog: Path, output: Path) -> SourceBank:
         images.append(SourceImage(pixels, float(scale)))
     if not images:
         raise SourceBankError(f"{catalog}: none of {survey.nobjects} galaxies stands above its noise")
-    write_bank(output, identifiers, images)
-    return read_bank(output)
+    half = output.with_name(f"{output.name}.{os.getpid()}")
+    try:
+        write_bank(half, identifiers, images)
+        bank = read_bank(half)
+        half.replace(output)
+    finally:
+        half.unlink(missing_ok=True)
+    return bank
 
 
 def write_bank(path: Path, identifiers: Sequence[str], images: Sequence[SourceImage]) -> None:
@@ -161,7 +178,7 @@ def write_bank(path: Path, identifiers: Sequence[str], images: Sequence[SourceIm
 def read_bank(path: Path, sha256: str = "") -> SourceBank:
     """Read a bank; SourceBankError says what is wrong with a file that is none, or whose digest is not `sha256`."""
     if not path.is_file():
-        raise SourceBankError(f"{path}: no such source bank; write one with lens_assets.lensing.source_bank")
+        raise SourceBankError(f"{path}: no such source bank; `lens-assets write-bank` writes one")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if sha256 and digest != sha256:
         raise SourceBankError(f"{path}: its SHA-256 is {digest}, expected {sha256} (source.bank.sha256)")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+import yaml
 
 from lens_assets.campaign.stages.injection import FileSettings, SourcePriorSettings
+from lens_assets.cli import _parser
 from lens_assets.lensing.image_sources import SourceImage
 from lens_assets.lensing.injection import render_arcs
 from lens_assets.lensing.plan import draw_parameters
@@ -135,9 +138,24 @@ def test_a_bank_needs_its_file(demo):
         SourcePriorSettings.model_validate(content)
 
 
-def test_real_galaxies_fill_a_bank_and_are_lensed(demo, hosts, tmp_path):
+def test_a_file_that_is_no_catalog_of_galaxies_is_refused(tmp_path):
+    text = tmp_path / "catalog.fits"
+    with pytest.raises(SourceBankError, match="not a RealGalaxy catalog of GalSim"):
+        bank_from_real_galaxies(text, tmp_path / "bank.h5")
+    text.write_text("galaxies")
+    with pytest.raises(SourceBankError, match=r"catalog\.fits: not a RealGalaxy catalog"):
+        bank_from_real_galaxies(text, tmp_path / "bank.h5")
+    assert not list(tmp_path.glob("bank.h5*"))
+
+
+def test_real_galaxies_fill_a_bank_and_are_lensed(demo, hosts, tmp_path, capsys):
     catalog = reference_file("injection/cosmos/real_galaxy_catalog_26_extension_example.fits")
-    bank = bank_from_real_galaxies(catalog, tmp_path / "cosmos.h5")
+    options = _parser().parse_args(["write-bank", str(catalog), str(tmp_path / "cosmos.h5")])
+    assert options.command(options) == 0
+    stated = yaml.safe_load("source:\n" + "\n".join(capsys.readouterr().out.splitlines()[1:]))["source"]
+    bank = read_bank(Path(stated["bank"]["path"]), stated["bank"]["sha256"])
+    with pytest.raises(SourceBankError, match="there already"):
+        bank_from_real_galaxies(catalog, tmp_path / "cosmos.h5")
     assert len(bank) > 80
     assert (bank.half_light_radius_arcsec > 0.05).all()
     assert np.median(bank.half_light_radius_arcsec) < 0.6
