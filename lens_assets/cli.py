@@ -181,9 +181,10 @@ def _peak_memory_gib() -> float:
 
 def _validate(options: argparse.Namespace) -> int:
     del options
-    from lens_assets.campaign.campaign import load_campaign
+    from lens_assets.campaign.campaign import load_campaign, require_files
 
     campaign = load_campaign()
+    require_files(campaign)
     print(f"campaign {campaign.name} is valid: {len(campaign.stages)} stages, {len(campaign.experiments)} experiments")
     return 0
 

@@ -164,6 +164,18 @@ class Campaign:
         return self.stages["report"]  # type: ignore[return-value]
 
 
+def require_files(campaign: Campaign) -> None:
+    """Raise CampaignError with every list that the settings name and that is not there."""
+    problems = [
+        Problem(str(campaign.folder / f"{stage}.yaml"), "path", str(path), "a file that is there")
+        for stage, settings in campaign.stages.items()
+        for path in (campaign.folder / Path(name).expanduser() for name in settings.files_of_your_own)
+        if not path.is_file()
+    ]
+    if problems:
+        raise CampaignError(campaign.name, problems)
+
+
 def _file_digest(path: Path) -> str:
     """Return the SHA-256 of a file, or a word where it cannot be read: whoever needs it says why."""
     try:

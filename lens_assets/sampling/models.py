@@ -28,6 +28,7 @@ SOURCES_FILE = "sources.yml"
 EVERY_COLUMN = "*"
 _MODEL_KEYS = ("settings", "materialized", "columns")
 _COLUMN_KEYS = ("description", "tests")
+_SOURCE_KEYS = ("description", "columns", "reads")
 
 Parameter = bool | int | float | str | None | tuple[int, ...] | tuple[str, ...]
 
@@ -149,10 +150,12 @@ def load_project(folder: Path = MODELS_FOLDER) -> Project:
     _require_own_names(paths)
     models = {path.stem: _load_model(path) for path in paths}
     for model in models.values():
-        unknown = [name for name in model.references if name not in models and name not in sources]
+        named = {*model.references, *(test.to.partition(".")[0] for test in model.tests if test.to)}
+        unknown = sorted(named - set(models) - set(sources))
         if unknown:
             raise ModelError(
-                f"{model.path}: reads {', '.join(unknown)}; expected a model of {folder} or a table of {SOURCES_FILE}"
+                f"{model.path}: reads {', '.join(unknown)}, itself or in a test beside it; expected a model of "
+                f"{folder} or a table of {SOURCES_FILE}"
             )
     tests = {path.stem: _load_test(path) for path in sorted((folder / TESTS_FOLDER).glob("*.sql"))}
     for test in tests.values():
@@ -391,16 +394,21 @@ def _column_test(path: Path, column: str, test: str | Mapping[str, Any]) -> Colu
 
 
 def _load_sources(path: Path) -> dict[str, Source]:
-    content = _read_yaml(path)
-    return {
-        name: Source(
-            name,
-            entry["description"],
-            {column: (str(kind), str(text)) for column, (kind, text) in entry["columns"].items()},
-            {column: tuple(map(_asset_column, read)) for column, read in entry.get("reads", {}).items()},
-        )
-        for name, entry in content.items()
-    }
+    return {name: _load_source(path, name, entry) for name, entry in _read_yaml(path).items()}
+
+
+def _load_source(path: Path, name: str, entry: Any) -> Source:
+    entry = _mapping(path, f"table {name}", entry)
+    _require_known(path, f"table {name}", entry, _SOURCE_KEYS)
+    columns = {}
+    for column, said in _mapping(path, f"columns of table {name}", entry.get("columns")).items():
+        if not isinstance(said, list) or len(said) != 2:
+            raise ModelError(f"{path}: column {name}.{column} has {said!r}; expected [type, description]")
+        columns[column] = (str(said[0]), str(said[1]))
+    if not columns or not entry.get("description"):
+        raise ModelError(f"{path}: table {name} lacks columns or a description; expected both")
+    reads = {column: tuple(map(_asset_column, read)) for column, read in entry.get("reads", {}).items()}
+    return Source(name, entry["description"], columns, reads)
 
 
 def _asset_column(text: str) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lens_assets.campaign.campaign import CAMPAIGNS_FOLDER, STAGES, campaign_folder, load_campaign
+from lens_assets.campaign.campaign import CAMPAIGNS_FOLDER, STAGES, campaign_folder, load_campaign, require_files
 from lens_assets.campaign.errors import CampaignError
 
 
@@ -133,12 +133,15 @@ def test_another_list_under_the_same_name_is_another_setting(folder: Path) -> No
     content = yaml.safe_load(path.read_text())
     path.write_text(yaml.safe_dump({**content, "contaminants": [listed]}))
     digests = {load_campaign(folder).settings_digest("catalogs")}
+    with pytest.raises(CampaignError, match=r"catalogs\.yaml.*rings\.csv.*a file that is there"):
+        require_files(load_campaign(folder))
     for rows in ("ra,dec\n10,1\n", "ra,dec\n10,2\n"):
         (folder / "rings.csv").write_text(rows)
         campaign = load_campaign(folder)
         digests.add(campaign.settings_digest("catalogs"))
         assert campaign.settings_digest("catalogs") == load_campaign(folder).settings_digest("catalogs")
     assert len(digests) == 3
+    require_files(load_campaign(folder))
 
 
 def test_an_experiments_edit_changes_only_its_own_digest(folder: Path) -> None:

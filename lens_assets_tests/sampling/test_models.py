@@ -199,6 +199,28 @@ def test_tests_beside_a_model_run(tmp_path: Path, test: str, numbers: list[int |
         run(project, ["a"], {"numbers": data}, {})
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("numbers:\n  descripton: n\n  columns:\n    n: [bigint, a number]\n", "table numbers has descripton"),
+        ("numbers:\n  description: n\n  columns:\n    n: bigint\n", r"numbers\.n has 'bigint'; expected \[type"),
+        ("numbers:\n  columns:\n    n: [bigint, a number]\n", "lacks columns or a description"),
+        ("numbers: 3\n", "table numbers holds 3"),
+    ],
+)
+def test_a_table_of_sources_that_is_misspelt_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    folder = project_of(tmp_path / "sql", a=("-- a\nselect n from numbers", "columns: {}"))
+    (folder / "sources.yml").write_text(text)
+    with pytest.raises(ModelError, match=rf"sources\.yml: .*{message}"):
+        load_project(folder)
+
+
+def test_a_relationship_to_a_table_that_is_nowhere_is_refused(tmp_path: Path) -> None:
+    models = {"a": ("-- a\nselect n from numbers", "columns: {n: {tests: [{relationships: letters.n}]}}")}
+    with pytest.raises(ModelError, match="reads letters, itself or in a test beside it"):
+        load_project(project_of(tmp_path / "sql", **models))
+
+
 def test_relationships_name_orphans(tmp_path: Path) -> None:
     models = {
         "a": ("-- a\nselect n + 1 as n from numbers", "columns: {n: {tests: [{relationships: numbers.n}]}}"),
