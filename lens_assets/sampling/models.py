@@ -21,7 +21,8 @@ import yaml
 from sqlglot import exp
 
 MODELS_FOLDER = Path(__file__).resolve().parents[2] / "dbt_like_sql"
-LAYERS = ("staging", "intermediate", "marts")
+MARTS = "marts"
+LAYERS = ("staging", "intermediate", MARTS)
 DIALECT = "duckdb"
 TESTS_FOLDER = "tests"
 SOURCES_FILE = "sources.yml"
@@ -320,6 +321,12 @@ def _load_model(path: Path) -> Model:
     _require_known(documented, "the model", content, _MODEL_KEYS)
     references, parameters = _reads(tree)
     columns, tests = _column_docs(path, _mapping(documented, "columns", content.get("columns")))
+    stored = path.parent.name == MARTS or content.get("materialized", "view") == "table"
+    if tests and not stored:
+        raise ModelError(
+            f"{documented}: {tests[0]} would never run, since this model is a view; expected tests beside marts and "
+            "models with `materialized: table` alone"
+        )
     return Model(
         name=path.stem,
         layer=path.parent.name,

@@ -14,6 +14,7 @@ from lens_assets.sampling.legacy import NO_LEGACY
 from lens_assets.sampling.lrg import lrg_parameters
 from lens_assets.sampling.models import (
     LAYERS,
+    MARTS,
     ModelError,
     Parameter,
     bind,
@@ -133,21 +134,21 @@ def test_a_missing_parameter_is_named() -> None:
 
 
 def project_of(folder: Path, **models: tuple[str, str]) -> Path:
-    """Write models (SQL, YAML) into a folder's staging layer, with one source."""
+    """Write models (SQL, YAML) into a folder's marts, with one source."""
     for layer in LAYERS:
         (folder / layer).mkdir(parents=True)
     (folder / "sources.yml").write_text("numbers:\n  description: n\n  columns:\n    n: [bigint, a number]\n")
     for name, (sql, documentation) in models.items():
-        (folder / "staging" / f"{name}.sql").write_text(sql)
-        (folder / "staging" / f"{name}.yml").write_text(documentation)
+        (folder / MARTS / f"{name}.sql").write_text(sql)
+        (folder / MARTS / f"{name}.yml").write_text(documentation)
     return folder
 
 
 def test_two_models_of_one_name_are_refused(tmp_path: Path) -> None:
     folder = project_of(tmp_path, a=("-- a\nselect n from numbers", "columns: {n: x}"))
     for suffix in ("sql", "yml"):
-        text = (folder / "staging" / f"a.{suffix}").read_text()
-        (folder / "marts" / f"a.{suffix}").write_text(text)
+        text = (folder / MARTS / f"a.{suffix}").read_text()
+        (folder / "staging" / f"a.{suffix}").write_text(text)
     with pytest.raises(ModelError, match=r"marts/a\.sql: a model of this name is there already, .*staging/a\.sql"):
         load_project(folder)
 
@@ -213,6 +214,17 @@ def test_a_table_of_sources_that_is_misspelt_is_refused(tmp_path: Path, text: st
     (folder / "sources.yml").write_text(text)
     with pytest.raises(ModelError, match=rf"sources\.yml: .*{message}"):
         load_project(folder)
+
+
+def test_a_test_beside_a_view_is_refused_since_it_would_never_run(tmp_path: Path) -> None:
+    folder = project_of(tmp_path / "sql", a=("-- a\nselect n from numbers", "columns: {n: {tests: [unique]}}"))
+    for suffix in ("sql", "yml"):
+        (folder / MARTS / f"a.{suffix}").rename(folder / "staging" / f"a.{suffix}")
+    with pytest.raises(ModelError, match=r"a\.yml: a\.n unique would never run"):
+        load_project(folder)
+    (folder / "staging" / "a.yml").write_text("materialized: table\ncolumns: {n: {tests: [unique]}}")
+    load_project.cache_clear()
+    assert load_project(folder).models["a"].tests
 
 
 def test_a_relationship_to_a_table_that_is_nowhere_is_refused(tmp_path: Path) -> None:
