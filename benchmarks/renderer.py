@@ -149,8 +149,8 @@ def check_reference(lenses: dict, reference: object) -> str:
     import numpy as np
 
     from lens_assets.lensing.geometry import pixel_centres_arcsec
+    from lens_assets.simulated.brute_force import convolved, rays_of
     from lens_assets.simulated.ray_shooting import Blob, LensModel
-    from lens_assets_tests.lensing.brute_force import convolved, rays_of
 
     axis = pixel_centres_arcsec(SIZE, SCALE)
     worst = 0.0

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from lens_assets.imaging.stamps import StampReader
 
 GALLERY_STAMPS = 8
+SCORED_STAMPS = 1024
+"""Stamps read at a time to be scored: enough for several batches of a detector, which the cores share."""
 
 PLAN_COLUMNS = {
     "injection_id": "purpose, cell, host and use; the key of every draw's randomness",
@@ -129,7 +131,7 @@ def injection_plan(run: AssetRun) -> Product:
     kinds={"pytorch", "arrow"},
     inputs=("injection_plan", "cutouts"),
     settings=("injection",),
-    code_version="injection-render-3",
+    code_version="injection-render-4",
     pool="images",
 )
 def injection_pilot(run: AssetRun) -> Product:
@@ -148,7 +150,7 @@ def injection_pilot(run: AssetRun) -> Product:
     inputs=("injection_plan", "cutouts"),
     settings=("injection",),
     partitions="condition",
-    code_version="injection-render-3",
+    code_version="injection-render-4",
     pool="images",
     behind="realism_gate",
 )
@@ -168,7 +170,7 @@ def injection_batches(run: AssetRun) -> Product:
     inputs=("injection_batches", "cutouts", "frozen_detector"),
     settings=("external",),
     partitions="detector",
-    code_version="injection-scores-2",
+    code_version="injection-scores-3",
     pool="torch",
     behind="realism_gate",
 )
@@ -191,15 +193,15 @@ def injection_scores(run: AssetRun) -> Product:
     hosts = sorted(set().union(*(table["host_cutout_path"] for table in truth.values())))
     reader = _host_reader(run)
     host_scores: dict[str, float] = {}
-    for start in run.progress(range(0, len(hosts), 256), "hosts alone"):
-        block = hosts[start : start + 256]
+    for start in run.progress(range(0, len(hosts), SCORED_STAMPS), "hosts alone"):
+        block = hosts[start : start + SCORED_STAMPS]
         host_scores |= dict(zip(block, detector.score(reader.read(block)).tolist(), strict=True))
     scored = []
     for key in run.progress(sorted(truth), "injected stamps by condition"):
         table, path = truth[key], run.file("injection_batches", STAMP_FILE, key)
         rendered = np.flatnonzero((table["status"] == 0).to_numpy())
         scores = np.full(len(table), np.nan)
-        for part in blocks(len(rendered)):
+        for part in blocks(len(rendered), SCORED_STAMPS):
             scores[rendered[part]] = detector.score(read_stamps(path, rendered[part]))
         scored.append(table.assign(injected_score=scores))
     table = pd.concat(scored, ignore_index=True).sort_values("injection_id", ignore_index=True)
@@ -231,11 +233,15 @@ def _host_reader(run: AssetRun) -> StampReader:
 
 
 def _rendered(run: AssetRun, plan: pd.DataFrame) -> Product:
-    """Render the plan's rows batch by batch into a stamp file; memory does not grow with their number."""
+    """Render the plan's rows batch by batch into a stamp file; memory does not grow with their number.
+
+    Finished batches outlive an interruption in the partition's staging folder.
+    """
     import pandas as pd
 
     from lens_assets.imaging.stamps import STAMP_FILE, StampWriter
-    from lens_assets.lensing.injection import empty_truth, render_batches
+    from lens_assets.lensing.checkpoints import resumed_batches
+    from lens_assets.lensing.injection import empty_truth
     from lens_assets.lensing.status import describe
 
     settings = run.campaign.injection
@@ -244,9 +250,10 @@ def _rendered(run: AssetRun, plan: pd.DataFrame) -> Product:
     path = run.scratch / STAMP_FILE
     parts = [empty_truth(rows)]
     with StampWriter(path, settings.renderer.stamp_pixels, settings.renderer.stamp_pixels) as writer:
-        for batch in render_batches(rows, reader.read, settings, partial(run.report_progress, "injections")):
-            writer.write(batch.truth["injection_id"].tolist(), batch.stamps)
-            parts.append(batch.truth)
+        report, version = partial(run.report_progress, "injections"), run.asset.code_version
+        for truth, stamps in resumed_batches(rows, reader.read, settings, run.staging, version, report):
+            writer.write(truth["injection_id"].tolist(), stamps)
+            parts.append(truth)
     truth = pd.concat(parts[1:] or parts, ignore_index=True)
     failures = truth.loc[truth["status"] != 0, "status"].map(describe).value_counts()
     good = truth[truth["status"] == 0]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     kinds={"parquet", "torch"},
     inputs=("injection_batches", "injection_scores", "frozen_detector", "cutouts"),
     settings=("selection_function", "injection", "evaluation", "external"),
-    code_version="sensitivity-4",
+    code_version="sensitivity-5",
     pool="torch",
     behind="realism_gate",
 )

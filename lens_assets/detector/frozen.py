@@ -23,6 +23,7 @@ from lens_assets.detector.determinism import deterministic, device
 from lens_assets.detector.ensembles import SINGLE, Combiner, combine
 from lens_assets.detector.models import StampNetwork, build_network, contiguous_state
 from lens_assets.imaging.preprocessing import PreprocessingSettings, preprocess, preprocessing_digest
+from lens_assets.workers import sharing, worker_count
 
 DETECTOR_FILE = "detector.json"
 FORMAT_VERSION = 1
@@ -90,20 +91,27 @@ class Member:
     def _apply(
         self, stamps: NDArray[np.floating], function: Callable[[Tensor], list[Tensor]]
     ) -> list[NDArray[np.float32]]:
-        """Apply a function in batches of one fixed size, the last one filled up, so that no result depends on N."""
+        """Apply a function in batches of one fixed size, the last one filled up, so that no result depends on N.
+
+        Cores share the batches, each of which is computed on one thread.
+        """
         where = device()
         network = self.network.to(where)
         side = self.preprocessing.stamp_pixels
-        parts: list[list[NDArray[np.float32]]] = []
-        with deterministic(), torch.inference_mode():
-            for start in range(0, max(len(stamps), 1), self.batch_size):
-                chunk = np.asarray(stamps[start : start + self.batch_size])
-                batch = np.zeros((self.batch_size, 3, side, side), dtype=np.float32)
-                if len(chunk):
-                    batch[: len(chunk)] = preprocess(chunk, self.preprocessing)
-                tensor = torch.from_numpy(batch).to(where, memory_format=torch.channels_last)
-                outputs = function(tensor)
-                parts.append([output.float().cpu().numpy()[: len(chunk)] for output in outputs])
+
+        def one_batch(start: int) -> list[NDArray[np.float32]]:
+            torch.set_num_threads(1)
+            chunk = np.asarray(stamps[start : start + self.batch_size])
+            batch = np.zeros((self.batch_size, 3, side, side), dtype=np.float32)
+            if len(chunk):
+                batch[: len(chunk)] = preprocess(chunk, self.preprocessing)
+            with torch.inference_mode():
+                outputs = function(torch.from_numpy(batch).to(where, memory_format=torch.channels_last))
+            return [output.float().cpu().numpy()[: len(chunk)] for output in outputs]
+
+        workers = worker_count() if where.type == "cpu" else 1
+        with deterministic(), sharing(workers) as share:
+            parts = share(one_batch, range(0, max(len(stamps), 1), self.batch_size))
         network.to("cpu")
         return [np.concatenate(column) for column in zip(*parts, strict=True)]
 

@@ -1,8 +1,8 @@
 """Rendering injections: parameters and host stamps in, injected stamps and their truth out.
 
 The bytes of a stamp depend on its row, its host and the settings; not on the batch it was rendered in, nor on the
-number of threads (rendering uses one). A null injection (zero flux) is its host, byte for byte. Exact zeros of a host
-are pixels without data and stay zero.
+number of threads (each renders its own stamps, with one thread of torch). A null injection (zero flux) is its host,
+byte for byte. Exact zeros of a host are pixels without data and stay zero.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,7 @@ from lens_assets.lensing.rays import shoot
 from lens_assets.lensing.sources import lens_of, source_fluxes, source_pictures, source_profiles
 from lens_assets.lensing.status import InjectionStatus
 from lens_assets.survey.units import BANDS, PIXEL_SCALE_ARCSEC, flux_to_mag
+from lens_assets.workers import sharing, worker_count
 
 ARC_ANNULUS_PX = (4.0, 16.0)
 """Where `arc_snr` is summed: beyond the host's core, within the reach of galaxy-scale Einstein radii."""
@@ -46,6 +48,9 @@ PHYSICAL_RANGES = {
 PSF_COLUMNS = tuple(f"psfsize_{band}" for band in BANDS)
 SIGMA_COLUMNS = tuple(f"sky_sigma_{band}" for band in BANDS)
 
+SMALLEST_SHARE = 16
+"""Fewest stamps a thread is given: below this, starting torch's operations costs more than the second core brings."""
+
 Progress = Callable[[int, int], None]
 HostReader = Callable[[Sequence[str]], NDArray[np.float32]]
 
@@ -57,6 +62,15 @@ class RenderResult:
     stamps: NDArray[np.float32]
     arcs: NDArray[np.float32]
     truth: pd.DataFrame
+
+
+class BatchRenderer(Protocol):
+    """Renders rows of a plan onto host stamps (n, 3, H, W), with a picture for each row where sources are pictures."""
+
+    def __call__(
+        self, rows: pd.DataFrame, hosts: NDArray[np.float32], source_images: Sequence[SourceImage] | None = None
+    ) -> RenderResult:
+        """Return the batch in row order."""
 
 
 def null_injections(plan_rows: pd.DataFrame) -> pd.DataFrame:
@@ -91,11 +105,7 @@ def render_injections(
         size = settings.renderer.stamp_pixels
         empty = np.zeros((0, len(BANDS), size, size), dtype=np.float32)
         return RenderResult(empty, empty, empty_truth(plan_rows))
-    return RenderResult(
-        np.concatenate([batch.stamps for batch in batches]),
-        np.concatenate([batch.arcs for batch in batches]),
-        pd.concat([batch.truth for batch in batches]),
-    )
+    return _joined(batches)
 
 
 def render_batches(
@@ -111,12 +121,42 @@ def render_batches(
     `read_hosts` is given the values of `reader_column` and returns the host stamps, (n, 3, H, W) float32.
     """
     size = settings.renderer.batch_stamps
-    for start in range(0, len(plan_rows), size):
-        rows = plan_rows.iloc[start : start + size]
-        hosts = read_hosts(rows[reader_column].astype(str).tolist())
-        yield _render_batch(rows, hosts, settings, source_images[start : start + size] if source_images else None)
-        if progress is not None:
-            progress(min(start + size, len(plan_rows)), len(plan_rows))
+    with batch_renderer(settings) as render:
+        for start in range(0, len(plan_rows), size):
+            rows = plan_rows.iloc[start : start + size]
+            hosts = read_hosts(rows[reader_column].astype(str).tolist())
+            yield render(rows, hosts, source_images[start : start + size] if source_images else None)
+            if progress is not None:
+                progress(min(start + size, len(plan_rows)), len(plan_rows))
+
+
+@contextmanager
+def batch_renderer(settings: InjectionSettings) -> Iterator[BatchRenderer]:
+    """Give a function that renders rows of a plan onto their hosts as one batch, shared among the process's cores."""
+    workers = worker_count() if settings.renderer.device == "cpu" else 1
+
+    def render(
+        rows: pd.DataFrame, hosts: NDArray[np.float32], source_images: Sequence[SourceImage] | None = None
+    ) -> RenderResult:
+        length = max(-(-len(rows) // workers), SMALLEST_SHARE)
+
+        def part(start: int) -> RenderResult:
+            own = slice(start, start + length)
+            return _render_batch(rows.iloc[own], hosts[own], settings, source_images[own] if source_images else None)
+
+        parts = share(part, range(0, len(rows), length))
+        return parts[0] if len(parts) == 1 else _joined(parts)
+
+    with sharing(workers) as share:
+        yield render
+
+
+def _joined(parts: Sequence[RenderResult]) -> RenderResult:
+    return RenderResult(
+        np.concatenate([part.stamps for part in parts]),
+        np.concatenate([part.arcs for part in parts]),
+        pd.concat([part.truth for part in parts]),
+    )
 
 
 def _render_batch(
@@ -245,12 +285,10 @@ def empty_truth(plan_rows: pd.DataFrame) -> pd.DataFrame:
 def _truth(rows: pd.DataFrame, measured: _Measured) -> pd.DataFrame:
     """Return the plan's columns followed by what rendering measured; NaN where an injection failed."""
     good = measured.status == InjectionStatus.OK
-    truth = rows.copy()
     magnification = np.where(good, measured.magnification, np.nan)
-    lensed = magnification[:, None] * source_fluxes(rows)
-    for plane, band in enumerate(BANDS):
-        truth[f"lensed_mag_{band}"] = flux_to_mag(lensed[:, plane])
-    truth["magnification"] = magnification
+    lensed_mag = flux_to_mag(magnification[:, None] * source_fluxes(rows))
+    columns: dict[str, NDArray] = {f"lensed_mag_{band}": lensed_mag[:, plane] for plane, band in enumerate(BANDS)}
+    columns["magnification"] = magnification
     count, area = np.zeros(len(rows), dtype=np.int64), np.full(len(rows), np.nan)
     brightest = np.full((len(rows), KEPT_IMAGES, 3), np.nan)
     if good.any():
@@ -259,16 +297,16 @@ def _truth(rows: pd.DataFrame, measured: _Measured) -> pd.DataFrame:
         images = find_images(lenses, x, y)
         count[good], brightest[good] = images.counts(int(good.sum())), images.brightest(int(good.sum()))
         area[good] = multiply_imaged_area_arcsec2(lenses)
-    truth["n_images"] = count
+    columns["n_images"] = count
     for image in range(KEPT_IMAGES):
         for part, name in enumerate(("x_arcsec", "y_arcsec", "magnification")):
-            truth[f"image_{image + 1}_{name}"] = brightest[:, image, part]
-    truth["multiply_imaged_area_arcsec2"] = area
-    truth["arc_snr"] = np.where(good, measured.arc_snr, np.nan)
+            columns[f"image_{image + 1}_{name}"] = brightest[:, image, part]
+    columns["multiply_imaged_area_arcsec2"] = area
+    columns["arc_snr"] = np.where(good, measured.arc_snr, np.nan)
     for plane, band in enumerate(BANDS):
-        truth[f"gain_{band}"] = np.where(good, measured.gain[:, plane], np.nan)
-    truth["status"] = measured.status.astype(np.int64)
-    return truth
+        columns[f"gain_{band}"] = np.where(good, measured.gain[:, plane], np.nan)
+    judged = rows.assign(status=measured.status.astype(np.int64))
+    return pd.concat([judged, pd.DataFrame(columns, index=rows.index)], axis=1)
 
 
 @contextmanager

@@ -3,7 +3,8 @@
 Surface brightness is conserved along a ray (Liouville), so the image is the source's brightness at
 beta = theta - alpha(theta), integrated over cells. A uniform grid that a user would choose does not reach 1e-3 in
 flux for small cuspy sources, so every pixel is the root of a quadtree that is split where the integration error
-would matter. All cells of all stamps of one level are evaluated together.
+would matter; and pixels are evaluated one by one only where a block of them is not smooth. All cells of all stamps of
+one level are evaluated together.
 
 Error of one cell of side h, brightness I, log-slope s = -dlnI/dlnr at elliptical radius r: a ray offset by half a
 diagonal moves at most d = h/sqrt(2) * L / b in r, where L bounds the lens map and b is the source's smallest
@@ -20,12 +21,12 @@ the four points of a Gauss rule share one gather: their arrays have shape (4, ce
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TypeVar
 
 import torch
 
-from lens_assets.lensing.geometry import pixel_centres_arcsec
 from lens_assets.lensing.light import LightConstants, surface_brightness
 from lens_assets.lensing.mass import CORE_ARCSEC_SQUARED, Mass, deflection, largest_stretch, mass_to
 
@@ -38,8 +39,15 @@ GAUSS_ERROR_FACTOR = 0.004
 MIDPOINT_ERROR_FACTOR = 1.0 / 6.0
 LARGEST_LOG_RANGE = 60.0
 RESOLVED_REACH = 1.5
-CACHED_PROFILES = 6
-"""Profiles whose pixels are evaluated at a time, so that a core's cache holds the intermediate values."""
+BLOCK_PIXELS = 4
+"""Pixels along the side of the blocks that the stamp is first divided into."""
+
+BLOCK_MARGIN = 2.0
+"""Factor on the convergence at a block's centre: half the way to the lens, as its nearest corner may lie, it is twice
+as large for an isothermal lens."""
+
+CACHED_PROFILES = 48
+"""Profiles whose blocks are evaluated at a time, so that a core's cache holds the intermediate values."""
 
 TAPER_SLOPE = 16.0
 """Steepest -dln/dlnr of `outer_share` for an isothermal lens."""
@@ -156,12 +164,16 @@ _Columns = TypeVar("_Columns", _Cells, _Points)
 
 @dataclass(frozen=True)
 class _Level:
-    """What the cells of one level are judged by: their side, that of a pixel (arcsec) and the error allowed."""
+    """What the cells of one level are judged by: their side, that of a pixel (arcsec) and the error allowed.
+
+    `margin` multiplies the convergence that the stretch of a cell follows from.
+    """
 
     side: float
     pixel: float
     allowed: float
     last: bool = False
+    margin: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -201,7 +213,11 @@ def shoot(profiles: Profiles, size_px: int, pixel_scale_arcsec: float, tolerance
     one; 3e-5 gives about 2e-4 of the total. The rays of a profile and their order do not depend on other profiles.
     """
     table = _Table.of(profiles)
-    pixel_flux, found, cells = _shoot_pixels(table, size_px, _Level(pixel_scale_arcsec, pixel_scale_arcsec, tolerance))
+    side = BLOCK_PIXELS * pixel_scale_arcsec
+    block = _Level(side, pixel_scale_arcsec, tolerance / BLOCK_PIXELS**2, margin=BLOCK_MARGIN)
+    pixel_flux, cells, first = _shoot_blocks(table, size_px, block)
+    pixel = _Level(pixel_scale_arcsec, pixel_scale_arcsec, tolerance)
+    found, cells = _shoot_pixels(table, cells, first, pixel_flux, size_px, pixel)
     for depth in range(1, MAXIMUM_LEVEL + 1):
         side = pixel_scale_arcsec * 0.5**depth
         level = _Level(side, pixel_scale_arcsec, tolerance, last=depth == MAXIMUM_LEVEL)
@@ -209,30 +225,86 @@ def shoot(profiles: Profiles, size_px: int, pixel_scale_arcsec: float, tolerance
         found += leaves
     rays = _join(_Points, found)
     stamp = profiles.stamp.index_select(0, rays.profile)
-    return Rays(stamp, rays.x, rays.y, rays.flux, pixel_flux, profiles.stamp)
+    return Rays(stamp, rays.x, rays.y, rays.flux, pixel_flux[:, :size_px, :size_px], profiles.stamp)
 
 
-def _shoot_pixels(table: _Table, size_px: int, level: _Level) -> tuple[torch.Tensor, list[_Points], _Cells]:
-    """Evaluate every pixel: (flux of those that are done, else 0, as (profiles, size, size); Gauss rays; to split).
+def _shoot_blocks(table: _Table, size_px: int, level: _Level) -> tuple[torch.Tensor, _Cells, torch.Tensor]:
+    """Evaluate blocks of pixels: (flux of the pixels of smooth blocks, else 0; the other blocks; their first pixels).
 
-    Nearly all pixels are far from any light and done at once, so only the few that are not are looked at closely.
+    Far from the light, brightness varies little over a block, and its pixels follow from the centres of blocks by
+    linear interpolation along both axes. Fluxes have shape (profiles, padded, padded), padded to whole blocks; a first
+    pixel is an index into them flattened.
     """
-    centres = torch.as_tensor(pixel_centres_arcsec(size_px, level.pixel), device="cpu").to(table.rows)
-    x, y = centres.repeat(size_px), centres.repeat_interleave(size_px)
-    fluxes, found, deeper = [], [], []
-    for start in range(0, table.rows.shape[1], CACHED_PROFILES):
+    blocks, profiles = -(-size_px // BLOCK_PIXELS), table.rows.shape[1]
+    padded = blocks * BLOCK_PIXELS
+    pixel_flux = table.rows.new_empty(profiles, padded, padded)
+    centres = torch.arange(blocks, dtype=torch.float64, device="cpu") * BLOCK_PIXELS + (BLOCK_PIXELS - size_px) / 2.0
+    centres = (centres * level.pixel).to(table.rows)
+    x, y = centres.repeat(blocks), centres.repeat_interleave(blocks)
+    split = []
+    for start in range(0, profiles, CACHED_PROFILES):
         midpoint = _midpoint(x, y, table.group(start), level)
-        index = _where(~midpoint.far(level))
-        profile = torch.div(index, len(x), rounding_mode="floor")
-        pixel = index - profile * len(x)
-        cells = _Cells(profile + start, x.index_select(0, pixel), y.index_select(0, pixel))
-        done, gauss = _judge(midpoint.select(index), table.select(cells.profile), level)
-        flux = midpoint.flux.view(-1)
-        flux.index_fill_(0, index.index_select(0, _where(~done)), 0.0)
-        fluxes.append(flux)
-        found.append(_shoot_gauss(table, cells.select(_where(gauss)), level))
-        deeper.append(cells.select(_where(~(done | gauss))))
-    return torch.cat(fluxes).view(-1, size_px, size_px), found, _join(_Cells, deeper)
+        smooth = midpoint.far(level)
+        split.append(_where(~smooth) + start * len(x))
+        flux = midpoint.flux.view(-1, blocks, blocks).div_(BLOCK_PIXELS**2)
+        _interpolate(flux, smooth.view(-1, blocks, blocks), pixel_flux[start : start + CACHED_PROFILES])
+    index = torch.cat(split)
+    profile = torch.div(index, len(x), rounding_mode="floor")
+    block = index - profile * len(x)
+    row = torch.div(block, blocks, rounding_mode="floor")
+    first = profile * padded**2 + (row * padded + block - row * blocks) * BLOCK_PIXELS
+    return pixel_flux, _Cells(profile, x.index_select(0, block), y.index_select(0, block)), first
+
+
+def _interpolate(centres: torch.Tensor, kept: torch.Tensor, pixels: torch.Tensor) -> None:
+    """Fill pixels (n, padded, padded) from the values at the centres of blocks (n, b, b); zero in those not kept."""
+    count, blocks, _ = centres.shape
+    rows = centres.new_empty(count, blocks, BLOCK_PIXELS, blocks)
+    _along(centres, centres, rows.unbind(2), axis=1)
+    own = rows * kept[:, :, None, :]
+    shape = (count, blocks * BLOCK_PIXELS, blocks)
+    _along(rows.view(shape), own.view(shape), pixels.view(*shape, BLOCK_PIXELS).unbind(3), axis=2)
+
+
+def _along(centres: torch.Tensor, own: torch.Tensor, pixels: Sequence[torch.Tensor], axis: int) -> None:
+    """Fill the pixels of blocks on the lines from their `own` value to neighbouring centres; at the edges lines go on.
+
+    A neighbour beyond three times a block's own brightness is one that is split, and counts as three times it.
+    """
+    length = centres.shape[axis]
+    rise = centres.narrow(axis, 1, length - 1) - centres.narrow(axis, 0, length - 1)
+    before = torch.cat([rise.narrow(axis, 0, 1), rise], dim=axis)
+    after = torch.cat([rise, rise.narrow(axis, length - 2, 1)], dim=axis)
+    steepest = 2.0 * own
+    flattest = -steepest
+    for line, places in ((before, range(BLOCK_PIXELS // 2)), (after, range(BLOCK_PIXELS // 2, BLOCK_PIXELS))):
+        line = torch.minimum(torch.maximum(line, flattest, out=line), steepest, out=line)
+        for place in places:
+            # Not add(alpha=...): whether that rounds once or twice depends on how many profiles there are.
+            torch.add(own, line * ((place + 0.5) / BLOCK_PIXELS - 0.5), out=pixels[place])
+
+
+def _shoot_pixels(
+    table: _Table, blocks: _Cells, first: torch.Tensor, pixel_flux: torch.Tensor, size_px: int, level: _Level
+) -> tuple[list[_Points], _Cells]:
+    """Evaluate the pixels of blocks and put the flux of those that are done into `pixel_flux`: (Gauss rays, to split).
+
+    Most of them are done at once, so only the few that are not are looked at closely. All blocks are evaluated
+    together: the order of a stamp's rays, and so the rounding of their sums, is then the same in every batch.
+    """
+    step = torch.arange(BLOCK_PIXELS, device=first.device)
+    column, row = step.repeat(BLOCK_PIXELS)[:, None], step.repeat_interleave(BLOCK_PIXELS)[:, None]
+    offset = ((step - (BLOCK_PIXELS - 1) / 2.0) * level.pixel).to(table.rows)
+    x, y = blocks.x + offset[column], blocks.y + offset[row]
+    midpoint = _midpoint(x, y, table.select(blocks.profile), level)
+    outside = torch.maximum(x.abs(), y.abs()) > 0.5 * size_px * level.pixel
+    index = _where(~(midpoint.far(level) | outside))
+    block = torch.remainder(index, len(blocks.x))
+    near = _Cells(blocks.profile.index_select(0, block), *(axis.view(-1).index_select(0, index) for axis in (x, y)))
+    done, gauss = _judge(midpoint.select(index), table.select(near.profile), level)
+    midpoint.flux.view(-1).index_fill_(0, index.index_select(0, _where(~done)), 0.0)
+    pixel_flux.view(-1).index_copy_(0, (first + row * pixel_flux.shape[2] + column).view(-1), midpoint.flux.view(-1))
+    return [_shoot_gauss(table, near.select(_where(gauss)), level)], near.select(_where(~(done | gauss)))
 
 
 def _shoot_quarters(table: _Table, parents: _Cells, level: _Level) -> tuple[list[_Points], _Cells]:
@@ -297,7 +369,7 @@ def _midpoint(x: torch.Tensor, y: torch.Tensor, constants: _Constants, level: _L
     brightness, slope, radius, convergence = _lensed_brightness(x, y, constants)
     narrowest = torch.sqrt(torch.maximum(light.inverse_major_squared, light.inverse_minor_squared))
     taper = None if constants.inner_images else TAPER_SLOPE * (1.0 - outer_share(convergence))
-    reach = largest_stretch(convergence, mass).mul_(level.side / math.sqrt(2.0) * narrowest)
+    reach = largest_stretch(convergence * level.margin, mass).mul_(level.side / math.sqrt(2.0) * narrowest)
     log_range = slope.mul_(reach).div_(radius)
     dx, dy = x - mass.x_arcsec, y - mass.y_arcsec
     lens_distance_squared = dx.square_().addcmul_(dy, dy)

@@ -53,6 +53,14 @@ def test_bytes_do_not_depend_on_the_batch(rows, stamps, demo, rendered, batch):
     assert again.truth.equals(rendered.truth)
 
 
+@pytest.mark.parametrize("workers", ["1", "3"])
+def test_bytes_do_not_depend_on_how_many_threads_share_a_batch(rows, stamps, demo, rendered, workers, monkeypatch):
+    monkeypatch.setenv("LENS_WORKERS", workers)
+    again = render_injections(rows, stamps, with_(demo, renderer={"batch_stamps": 60}))
+    assert again.stamps.tobytes() == rendered.stamps.tobytes()
+    assert again.truth.equals(rendered.truth)
+
+
 def test_bytes_do_not_depend_on_the_order_of_rows(rows, stamps, demo, rendered):
     order = np.random.default_rng(1).permutation(len(rows))[:12]
     again = render_injections(rows.iloc[order], stamps[order], demo)

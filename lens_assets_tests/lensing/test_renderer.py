@@ -22,7 +22,7 @@ from lens_assets.lensing.mass import mass_constants
 from lens_assets.lensing.psf import MOFFAT_TRANSFORM_POLYNOMIALS, moffat_transfer
 from lens_assets.lensing.rays import Profiles, shoot
 from lens_assets.simulated import ray_shooting as simulated
-from lens_assets_tests.lensing.brute_force import convolved, rays_of
+from lens_assets.simulated.brute_force import convolved, rays_of
 
 SIZE, SCALE = 101, 0.262
 LENS = {"theta_e_arcsec": 1.5, "axis_ratio": 0.7, "angle_deg": 40.0, "shear_g1": 0.03, "shear_g2": -0.02,
