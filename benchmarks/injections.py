@@ -237,9 +237,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--injections", type=int, nargs="+", default=[770, 3080], help="rounded up to whole cells")
     parser.add_argument("--cores", type=int, default=2)
-    parser.add_argument(
-        "--width", type=int, default=64, help="channels of the first stage; 64 as published"
-    )
+    parser.add_argument("--width", type=int, default=64, help="channels of the first stage; 64 as published")
     parser.add_argument("--one-size", action="store_true", help=argparse.SUPPRESS)
     options, _ = parser.parse_known_args()
     if options.one_size:

@@ -27,14 +27,15 @@ def finder_of(campaign: Campaign, name: str) -> ExternalFinder:
     """
     from lens_assets.campaign.stages.external import ModelFinderSettings
     from lens_assets.detector.exchange import join_scores, read_scores
-    from lens_assets.detector.external import ScoredFinder, scripted_finder
+    from lens_assets.detector.external import MODELS, ScoredFinder
 
     if campaign.external is None:
         raise KeyError(f"campaign {campaign.name} has no external.yaml, so no finder {name}")
     wanted = campaign.external.finders[name]
     if isinstance(wanted, ModelFinderSettings):
         path = _checked(campaign, name, wanted.path, wanted.sha256)
-        return scripted_finder(name, path.read_bytes(), wanted.preprocessing, wanted.output, wanted.batch_size)
+        _, make = MODELS[wanted.source]
+        return make(name, path.read_bytes(), wanted.preprocessing, wanted.output, wanted.batch_size)
     files = [_checked(campaign, name, item.path, item.sha256) for item in wanted.files]
     return ScoredFinder(name, join_scores({path: read_scores(path, wanted.output) for path in files}))
 

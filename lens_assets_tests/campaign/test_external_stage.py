@@ -47,7 +47,7 @@ def test_a_finder_is_a_detector_partition(tmp_path):
         (OUTSIDE | {"validation_design": "wide"}, {"theirs": FINDER}, r"detectors.theirs.validation_design: .*wide"),
         (OUTSIDE | {"members": ["baseline"]}, {"theirs": FINDER}, r"members: .*no such key"),
         ({"kind": "rented"}, {"theirs": FINDER}, r"evaluation.yaml: detectors.theirs: .*rented"),
-        (OUTSIDE, {"theirs": FINDER | {"source": "onnx"}}, r"external.yaml: finders.theirs: .*onnx"),
+        (OUTSIDE, {"theirs": FINDER | {"source": "pickle"}}, r"external.yaml: finders.theirs: .*pickle"),
         (OUTSIDE, {"theirs": FINDER | {"files": [{"path": "a", "sha256": "x"}]}}, r"files.0.sha256"),
     ],
 )

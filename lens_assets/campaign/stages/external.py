@@ -15,6 +15,7 @@ from lens_assets.campaign.preprocessing import PreprocessingSettings
 
 _SHA256 = r"^[0-9a-f]{64}$"
 Output = Literal["probability", "logit"]
+Format = Literal["torchscript", "onnx"]
 
 
 class ScoreFileSettings(Settings):
@@ -33,11 +34,11 @@ class ScoredFinderSettings(Settings):
 
 
 class ModelFinderSettings(Settings):
-    """A finder given as a TorchScript file, scored here through the stated preprocessing."""
+    """A finder given as a TorchScript or ONNX file, scored here through the stated preprocessing."""
 
-    source: Literal["torchscript"] = setting("torchscript: a file written by torch.jit.save")
+    source: Format = setting("torchscript: a file written by torch.jit.save; onnx: one ONNX file, weights inside")
     output: Output = setting("what the model returns: probabilities in [0, 1], or logits")
-    path: str = setting("the TorchScript file; it maps (N, 3, h, w) to (N,) or (N, 1)", min_length=1)
+    path: str = setting("the model's file; it maps (N, 3, h, w) to (N,) or (N, 1)", min_length=1)
     sha256: str = setting("checksum the file must have", pattern=_SHA256)
     batch_size: int = setting("stamps scored together, the last batch filled up", ge=1, le=65_536)
     preprocessing: PreprocessingSettings = setting("what the model sees of a stamp in nanomaggies")
