@@ -1,4 +1,4 @@
-"""Failure experiments: where completeness collapses, why, and what another detector changes."""
+"""Failure experiments: where completeness collapses, why, and what a remedy changes."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lens_assets.detector.frozen import Detector
+    from lens_assets.selection.completeness import Threshold
     from lens_assets.selection.failures import Experiment
 
 GALLERY_STAMPS = 8
@@ -34,7 +35,8 @@ _TRUTH = ("lensed_mag_g", "lensed_mag_r", "arc_snr", "mag_g", "mag_r", "type", "
 def failure_experiments(run: AssetRun) -> Product:
     """Why the primary detector misses lenses: each hypothesis tested by taking its cause away on the same injections.
 
-    Side tables: `collapse`, completeness by property and class; `remedies`, the paired shift to every other detector.
+    Side tables: `collapse`, completeness by property and class; `remedies`, the paired shift of C by Einstein radius
+    from a detector to each remedied counterpart that the campaign declares.
     The control, a vanishing lens, is the limit of C as theta_E goes to 0: what passes there is not found for its arc.
     """
     import pandas as pd
@@ -59,27 +61,26 @@ def failure_experiments(run: AssetRun) -> Product:
         )
     )
     table = pd.DataFrame(rows).assign(detector=primary, threshold=audit)
-    detected = {
-        name: one[["injection_id", "galaxy_id"]].assign(
-            detected=failures.detected_at(one, detector_and_cuts(run, name)[1][audit])
-        )
-        for name, one in trials.items()
-    }
-    remedies = failures.remedy_rows(detected, primary, settings.intervals, settings.seed)
     collapse = failures.where_it_collapses(trials[primary], cuts[audit], settings.intervals)
+    remedied = _remedies(run, trials)
     control = table.set_index("experiment").loc["vanishing_lens"]
     return Product(
         table=table,
-        tables={"collapse": collapse, "remedies": pd.DataFrame(remedies, columns=list(rows[0]))},
+        tables={"collapse": collapse, "remedies": remedied},
         figures={
             "hypotheses": figures.failures(table),
             "collapse": figures.collapse(collapse),
             "gallery": _gallery(run, failures.surprising_misses(trials[primary], cuts[audit], GALLERY_STAMPS)),
-        },
+        }
+        | ({"remedies": figures.remedies(remedied)} if len(remedied) else {}),
         summary={
             "supported": int((table["verdict"] == failures.SUPPORTED).sum()),
             "completeness_at_vanishing_theta_e": float(control["completeness"]),
             "lowest_lift": float(collapse["lift"].min()) if len(collapse) else float("nan"),
+        }
+        | {
+            f"shift_by_{row.remedy}": float(row.shift)
+            for row in remedied.loc[remedied["theta_e_arcsec"].isna()].itertuples()
         },
         columns={
             "experiment": "what was changed",
@@ -118,6 +119,27 @@ def _experiments(run: AssetRun, detector: Detector, cut: float) -> list[dict[str
         run.log.warning(str(missing))
         return [unscored_row(experiment) for experiment in EXPERIMENTS]
     return rows
+
+
+def _remedies(run: AssetRun, trials: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return what every declared remedy changes, each pair of detectors at the audited threshold."""
+    import pandas as pd
+
+    from lens_assets.selection.completeness import thresholds_of
+    from lens_assets.selection.remedies import no_remedies, remedy_table
+
+    settings, audit = run.campaign.selection_function, run.campaign.evaluation.thresholds.audit
+
+    def threshold(name: str) -> Threshold:
+        return next(item for item in thresholds_of(run.table("frozen_detector", name)) if item.name == audit)
+
+    found = []
+    for remedy in settings.failures.remedies:
+        names = remedy.instead_of, remedy.detector
+        pair = trials[names[0]], trials[names[1]]
+        cuts = threshold(names[0]), threshold(names[1])
+        found.append(remedy_table(names, pair, cuts, settings.grid, settings.intervals, settings.seed))
+    return pd.concat(found, ignore_index=True) if found else no_remedies()
 
 
 def stamps_of_experiment(

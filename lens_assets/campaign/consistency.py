@@ -33,6 +33,7 @@ def inconsistencies(campaign: Campaign) -> list[Problem]:
         _folds,
         _buffer,
         _closure_truth,
+        _remedies,
     )
     return [problem for rule in rules for problem in rule(campaign)]
 
@@ -180,3 +181,12 @@ def _closure_truth(campaign: Campaign) -> Iterable[Problem]:
     if campaign.survey.source != "simulated" and not relied:
         expected = "the simulated campaign whose closure this one relies on, since the real sky has no truth table"
         yield _problem(campaign, "selection_function", "closure.relied_on_campaign", "nothing", expected)
+
+
+def _remedies(campaign: Campaign) -> Iterable[Problem]:
+    known = campaign.evaluation.detectors
+    for number, remedy in enumerate(campaign.selection_function.failures.remedies):
+        for key, name in (("detector", remedy.detector), ("instead_of", remedy.instead_of)):
+            if name not in known:
+                expected = f"a detector of evaluation.yaml: {', '.join(known)}"
+                yield _problem(campaign, "selection_function", f"failures.remedies[{number}].{key}", name, expected)

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lens_assets.campaign.stages.experiments import AugmentationSettings
+from lens_assets.campaign.stages.experiments import AugmentationSettings, CoreMaskingSettings
+from lens_assets.imaging.geometry import radius_px
 from lens_assets.imaging.manifest import near_any
 from lens_assets.sky.randomness import uniform
 
@@ -93,6 +94,21 @@ def dihedral(stamp: NDArray[np.float32], element: int) -> NDArray[np.float32]:
     """Return (..., H, W) turned by `element % 4` quarter circles, after a mirror for elements 4 to 7."""
     mirrored = stamp[..., ::-1] if element >= DIHEDRAL_SIZE // 2 else stamp
     return np.rot90(mirrored, element % 4, axes=(-2, -1))
+
+
+def masked_share(settings: CoreMaskingSettings, epoch: int, epochs: int) -> float:
+    """Return the share of stamps whose core is hidden in an epoch (from 1): linear from the first to the last."""
+    progress = (epoch - 1) / (epochs - 1) if epochs > 1 else 1.0
+    return settings.first_share + progress * (settings.last_share - settings.first_share)
+
+
+def hide_cores(
+    seen: NDArray[np.float32], galaxy_ids: Sequence[str], seed: int, epoch: int, share: float, radius: float
+) -> NDArray[np.float32]:
+    """Return preprocessed stamps (N, 3, h, w), a share of them with the sky's level (0) within `radius` pixels."""
+    hidden = uniform(seed, galaxy_ids, f"core-masking/{epoch}") < share
+    core = radius_px(*seen.shape[2:]) < radius
+    return np.where(hidden[:, None, None, None] & core, np.float32(0.0), seen)
 
 
 def training_rows(

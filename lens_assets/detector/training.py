@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lens_assets.campaign.stages.experiments import ExperimentSettings, TrainingSettings
-from lens_assets.detector.data import LabelledStamps, augment, epoch_order, targets
+from lens_assets.detector.data import LabelledStamps, augment, epoch_order, hide_cores, masked_share, targets
 from lens_assets.detector.determinism import deterministic, device, seed_torch
 from lens_assets.detector.frozen import Member, network_with
 from lens_assets.detector.models import StampNetwork, build_network, contiguous_state, parameter_count
@@ -239,8 +239,14 @@ def _augmented(
     training: LabelledStamps, rows: NDArray[np.int64], settings: ExperimentSettings, epoch: int
 ) -> NDArray[np.float32]:
     ids = [training.galaxy_ids[row] for row in rows]
-    changed = augment(training.read(rows), ids, settings.training.seed, epoch, settings.augmentation)
-    return preprocess(changed, settings.preprocessing)
+    recipe, masking = settings.training, settings.augmentation.core_masking
+    seen = preprocess(
+        augment(training.read(rows), ids, recipe.seed, epoch, settings.augmentation), settings.preprocessing
+    )
+    if masking is None:
+        return seen
+    share = masked_share(masking, epoch, recipe.epochs)
+    return hide_cores(seen, ids, recipe.seed, epoch, share, masking.radius_px)
 
 
 def _step(

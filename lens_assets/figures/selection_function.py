@@ -178,6 +178,37 @@ def failures(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def remedies(table: pd.DataFrame) -> Figure:
+    """Draw C before and after each remedy by Einstein radius, and its paired shift below.
+
+    Thick bars are the joint 95% intervals of the shift, thin ones add the uncertainty of the thresholds; the title
+    gives the shift of all bins together.
+    """
+    names = list(dict.fromkeys(table["remedy"]))
+    figure, axes = _canvas(2, len(names), 4.4 * len(names) + 0.6, 5.6)
+    for number, name in enumerate(names):
+        rows = table.loc[table["remedy"] == name]
+        total, bins = rows.loc[rows["theta_e_arcsec"].isna()].iloc[0], rows.dropna(subset=["theta_e_arcsec"])
+        rates, shifts = axes[0][number], axes[1][number]
+        theta = bins["theta_e_arcsec"]
+        rates.plot(theta, bins["completeness_before"], "o--", color=_GREY, ms=4, label=total["instead_of"])
+        rates.plot(theta, bins["completeness_after"], "o-", color=_COLOUR, ms=4, label=name)
+        rates.set_ylim(0.0, None)
+        rates.legend(fontsize=8)
+        limits = f"{total['shift']:+.3f} [{total['total_lower_95']:+.3f}, {total['total_upper_95']:+.3f}]"
+        rates.set_title(f"{name}: {total['verdict']}\n{limits} at {total['threshold']}", fontsize=9)
+        for ends, width in (("total", 0.9), ("shift", 2.4)):
+            bars = [bins["shift"] - bins[f"{ends}_lower_95"], bins[f"{ends}_upper_95"] - bins["shift"]]
+            shifts.errorbar(theta, bins["shift"], yerr=np.clip(bars, 0.0, None), fmt="o", ms=4, lw=width, color=_COLOUR)
+        shifts.axhline(0.0, color=_GREY, lw=0.8)
+        shifts.set_xlabel(AXIS_LABELS["theta_e_arcsec"])
+        for axis in (rates, shifts):
+            axis.grid(alpha=0.25)
+    axes[0][0].set_ylabel("completeness")
+    axes[1][0].set_ylabel("shift, paired (95%)")
+    return figure
+
+
 def collapse(table: pd.DataFrame) -> Figure:
     """Draw completeness by quarters of each property and by class, with 95% Beta limits."""
     names = list(dict.fromkeys(table["property"])) if len(table) else []

@@ -259,21 +259,6 @@ def _share(
     }
 
 
-def remedy_rows(
-    detected: Mapping[str, pd.DataFrame], primary: str, intervals: IntervalSettings, seed: int
-) -> list[dict[str, object]]:
-    """Return the paired shift of C from the primary detector to every other one, each at its own audited threshold.
-
-    `detected` maps detectors to injection_id, galaxy_id and `detected` of all trials. A threshold defined by a
-    false-positive rate makes the comparison one at equal false positives.
-    """
-    rows = []
-    for name in (name for name in detected if name != primary):
-        experiment = Experiment(name, f"another detector instead of {primary}, at the same kind of threshold")
-        rows.append(effect_row(experiment, detected[primary], detected[name], intervals, seed))
-    return rows
-
-
 def surprising_misses(trials: pd.DataFrame, threshold: float, count: int) -> pd.DataFrame:
     """Return the missed injections with the highest arc signal-to-noise: a gallery of failures worth a look."""
     missed = trials.loc[(trials["injected_score"] < threshold) & np.isfinite(trials["arc_snr"])]

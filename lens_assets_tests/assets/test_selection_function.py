@@ -13,7 +13,7 @@ from lens_assets.assets.selection_failures import failure_experiments
 from lens_assets.assets.selection_footprint import footprint_conditions
 from lens_assets.assets.selection_sensitivity import sensitivity_report
 from lens_assets.campaign.campaign import Campaign, load_campaign
-from lens_assets.campaign.stages.selection_function import RandomsSettings
+from lens_assets.campaign.stages.selection_function import FailureSettings, RandomsSettings, RemedySettings
 from lens_assets.detector.exchange import stamp_ids
 from lens_assets.detector.external import ScoredFinder
 from lens_assets.lake.lake import Lake
@@ -93,8 +93,14 @@ def test_sensitivity_follows_the_light_of_the_arcs(lake, campaign, truth, arc_de
     assert (report["baseline_completeness"].nunique()) == 1
 
 
-def test_failures_follow_the_light_of_the_arcs(lake, campaign, truth, arc_detector):
-    product = run_asset(failure_experiments, campaign, lake=lake)
+def test_failures_follow_the_light_of_the_arcs_and_remedies_are_paired(lake, campaign, truth, arc_detector):
+    settings = campaign.selection_function
+    pair = FailureSettings(remedies=(RemedySettings(detector="ensemble", instead_of="baseline"),))
+    changed = settings.model_copy(update={"failures": pair})
+    asked = dataclasses.replace(campaign, stages={**campaign.stages, "selection_function": changed})
+    scores = lake.table("injection_scores", "baseline")
+    store(lake, "injection_scores", scores.assign(injected_score=0.99), "ensemble")
+    product = run_asset(failure_experiments, asked, lake=lake)
     table = product.table.set_index("experiment")
     assert table.loc["bright_sources", "verdict"] == "SUPPORTED"
     assert table.loc["bright_sources", "shift"] > 0.02
@@ -105,8 +111,11 @@ def test_failures_follow_the_light_of_the_arcs(lake, campaign, truth, arc_detect
     snr = product.tables["collapse"].query("property == 'arc S/N'")["completeness"]
     assert snr.is_monotonic_increasing
     assert snr.iloc[-1] > snr.iloc[0]
-    assert product.tables["remedies"]["experiment"].tolist() == ["ensemble"]
-    assert product.tables["remedies"]["shift"].tolist() == [0.0]
+    found = product.tables["remedies"]
+    assert len(found) == 1 + settings.grid.theta_e_arcsec.count
+    assert found["n"].iloc[0] == found["n"].iloc[1:].sum() == len(truth)
+    assert product.summary["shift_by_ensemble"] == pytest.approx(float((scores["injected_score"] < 0.5).mean()))
+    assert "remedies" in product.figures
 
 
 def test_a_finder_that_has_not_scored_the_small_batches_is_not_evaluated(

@@ -16,6 +16,7 @@ TIERS_OF_LOW_WEIGHT = [
     {"grading": "confident", "tier": "A", "weight": 1.0},
     {"grading": "probable", "tier": "B", "weight": 0.4},
 ]
+REMEDY = [{"detector": "residual", "instead_of": "baseline"}]
 DEMO = Path("deploy/campaigns/demo")
 
 
@@ -46,6 +47,7 @@ def _edited(folder: Path, stage: str, key: str, value: Any) -> Path:
         ("catalogs", "tiers", TIERS_OF_LOW_WEIGHT, "not less of both"),
         ("experiments/second", "training.held_out_fold", 4, "null or 0 to 3, since splits.yaml has 4 folds"),
         ("features", "split_proof.buffer_arcsec", 8.0, "at least 11.0, the exclusion_radius_arcsec"),
+        ("selection_function", "failures.remedies", REMEDY, "a detector of evaluation.yaml: baseline, ensemble"),
         ("simulated_sky", "layout.sky_partitions", ["hp04-001"], "sky partitions that survey.sky_partitions lists"),
     ],
 )

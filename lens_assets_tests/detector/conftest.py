@@ -25,7 +25,7 @@ RECIPE = {
         "core_radius_px": 3.0,
         "arc_radius_px": 13.0,
     },
-    "augmentation": {"dihedral": True, "max_shift_px": 2},
+    "augmentation": {"dihedral": True, "max_shift_px": 2, "core_masking": None},
     "training": {
         "design": "baseline",
         "seed": 5,

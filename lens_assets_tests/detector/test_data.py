@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lens_assets.campaign.stages.experiments import AugmentationSettings
+from lens_assets.campaign.stages.experiments import AugmentationSettings, CoreMaskingSettings
 from lens_assets.detector.data import (
     DIHEDRAL_SIZE,
     augment,
@@ -16,13 +16,15 @@ from lens_assets.detector.data import (
     draw_augmentation,
     epoch_order,
     fold_rows,
+    hide_cores,
+    masked_share,
     targets,
     training_rows,
     validation_rows,
 )
 from lens_assets_tests.detector.conftest import labelled
 
-SETTINGS = AugmentationSettings(dihedral=True, max_shift_px=2)
+SETTINGS = AugmentationSettings(dihedral=True, max_shift_px=2, core_masking=None)
 IDS = [f"10000_1_{row}" for row in range(2000)]
 
 
@@ -61,8 +63,24 @@ def test_all_elements_and_shifts_are_drawn_alike() -> None:
 
 def test_without_augmentation_nothing_moves() -> None:
     stamps = np.random.default_rng(0).normal(size=(3, 3, 9, 9)).astype(np.float32)
-    still = AugmentationSettings(dihedral=False, max_shift_px=0)
+    still = AugmentationSettings(dihedral=False, max_shift_px=0, core_masking=None)
     np.testing.assert_array_equal(augment(stamps, IDS[:3], 1, 1, still), stamps)
+
+
+def test_cores_are_hidden_from_a_share_that_falls_by_epoch_by_the_galaxy_alone() -> None:
+    schedule = CoreMaskingSettings(radius_px=2.5, first_share=0.6, last_share=0.0)
+    shares = [masked_share(schedule, epoch, 7) for epoch in range(1, 8)]
+    np.testing.assert_allclose(shares, np.linspace(0.6, 0.0, 7))
+    assert masked_share(schedule, 1, 1) == 0.0
+    seen = np.ones((len(IDS), 1, 9, 9), np.float32)
+    hidden = hide_cores(seen, IDS, 1, 1, 0.6, 2.5)
+    without = (hidden == 0).any(axis=(1, 2, 3))
+    assert without.mean() == pytest.approx(0.6, abs=0.04)
+    y, x = np.indices((9, 9)) - 4
+    np.testing.assert_array_equal(hidden[without][0, 0], (np.hypot(x, y) >= 2.5).astype(np.float32))
+    np.testing.assert_array_equal(hide_cores(seen, IDS[::-1], 1, 1, 0.6, 2.5), hidden[::-1])
+    assert ((hide_cores(seen, IDS, 1, 2, 0.6, 2.5) == 0).any(axis=(1, 2, 3)) != without).any()
+    np.testing.assert_array_equal(hide_cores(seen, IDS, 1, 7, shares[-1], 2.5), seen)
 
 
 def test_the_order_is_a_new_permutation_each_epoch_whatever_the_rows() -> None:

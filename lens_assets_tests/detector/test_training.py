@@ -44,6 +44,28 @@ def test_a_detector_that_sees_the_core_only_learns_little(
     assert max(record.validation_auc for record in result.history) < 0.75
 
 
+def test_scheduled_masking_hides_cores_from_training_alone(
+    training_stamps: LabelledStamps, validation_stamps: LabelledStamps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The training pass sees fewer and fewer stamps without a core; validation sees every core."""
+    masking = {"radius_px": 3.0, "first_share": 0.9, "last_share": 0.0}
+    shares: list[float] = []
+    step = training_module._step
+
+    def watched(state, recipe, stamps, *rest):  # type: ignore[no-untyped-def]
+        shares.append(float((np.abs(stamps[:, :, 11:14, 11:14]).sum(axis=(1, 2, 3)) == 0).mean()))
+        return step(state, recipe, stamps, *rest)
+
+    monkeypatch.setattr(training_module, "_step", watched)
+    settings = recipe(training={"epochs": 3}, augmentation={"core_masking": masking})
+    result = train("masked", settings, training_stamps, validation_stamps)
+    by_epoch = np.asarray(shares).reshape(3, -1).mean(axis=1)
+    np.testing.assert_allclose(by_epoch, [0.9, 0.45, 0.0], atol=0.06)
+    assert (
+        result.member.weights_digest != train("short", SHORT, training_stamps, validation_stamps).member.weights_digest
+    )
+
+
 def test_twice_gives_the_same_bytes(
     trained: TrainedDetector,
     training_stamps: LabelledStamps,

@@ -108,6 +108,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "sensitivity.injections": 40,
         "sensitivity.maximum_shift": 1.0,
         "sensitivity.variants": [{"name": "brighter", "source_mag_shift": -0.5, **_PRIORS}],
+        "failures.remedies": [{"detector": "ensemble", "instead_of": "baseline"}],
         "closure.minimum_lenses": 1,
         "closure.maximum_bias": 1.0,
         "closure.significance": 1.0e-9,
@@ -118,6 +119,8 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     },
 }
 TRAINING = {"training.epochs": 5, "training.threads": 1, "training.batch_size": 16, "architecture.width": 16}
+
+MASKING = {"radius_px": 4.0, "first_share": 0.5, "last_share": 0.0}
 
 
 @dataclass(frozen=True)
@@ -189,6 +192,7 @@ def write_campaign(root: Path) -> Place:
     (place.campaign / "experiments" / "core_only.yaml").unlink()
     for name in EXPERIMENTS:
         place.edit(f"experiments/{name}", TRAINING)
+    place.edit("experiments/second", {"augmentation.core_masking": MASKING})
     return place
 
 

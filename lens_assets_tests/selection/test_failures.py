@@ -121,15 +121,6 @@ def test_the_gallery_shows_the_clearest_misses():
     assert shown["arc_snr"].tolist() == sorted(missed["arc_snr"], reverse=True)[:5]
 
 
-def test_a_remedy_is_a_paired_shift():
-    detected = {"a": _detected(0.3), "b": _detected(0.3).assign(detected=True), "c": _detected(0.3)}
-    rows = failures.remedy_rows(detected, "a", INTERVALS, 1)
-    assert [row["experiment"] for row in rows] == ["b", "c"]
-    assert rows[0]["completeness"] == 1.0
-    assert rows[0]["verdict"] == failures.SUPPORTED
-    assert rows[1]["shift"] == 0.0
-
-
 @pytest.mark.parametrize(("loss", "verdict"), [(0.3, failures.SUPPORTED), (0.0, failures.NOT_SUPPORTED)])
 def test_hosts_that_lose_arcs_are_told_from_hosts_in_poor_cells(loss, verdict):
     """Suspected hosts lie in poorer cells by choice, which alone must not accuse them."""

@@ -32,11 +32,23 @@ class ArchitectureSettings(Settings):
         return self
 
 
+class CoreMaskingSettings(Settings):
+    """Scheduled masking: the core is hidden from a share of the training stamps, which changes linearly by epoch.
+
+    Stamps are scored with their core, so that the share has to end below the whole.
+    """
+
+    radius_px: float = setting("radius of what is hidden, from the centre of the crop", "pixel", gt=0)
+    first_share: float = setting("share of stamps without their core in the first epoch", "fraction", ge=0, le=1)
+    last_share: float = setting("share of stamps without their core in the last epoch", "fraction", ge=0, lt=1)
+
+
 class AugmentationSettings(Settings):
     """Changes of a training stamp, drawn anew for each (seed, epoch, galaxy)."""
 
     dihedral: bool = setting("turn by quarter circles and mirror: a lens has no preferred orientation")
     max_shift_px: int = setting("largest shift along each axis, integer pixels", "pixel", ge=0, le=8)
+    core_masking: CoreMaskingSettings | None = setting("the core is hidden from some training stamps; null: from none")
 
 
 class TrainingSettings(Settings):
@@ -104,5 +116,15 @@ class ExperimentSettings(Settings):
             raise ValueError(
                 f"augmentation.max_shift_px {self.augmentation.max_shift_px} exceeds the margin of {margin} px "
                 "between input_pixels and stamp_pixels: shifted stamps would show wrapped pixels"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _something_is_left(self) -> ExperimentSettings:
+        masking, half = self.augmentation.core_masking, self.preprocessing.stamp_pixels / 2
+        if masking is not None and masking.radius_px >= half:
+            raise ValueError(
+                f"augmentation.core_masking.radius_px {masking.radius_px} hides the whole crop; expected less than "
+                f"{half:g}, half of preprocessing.stamp_pixels"
             )
         return self

@@ -160,6 +160,25 @@ class SensitivitySettings(Settings):
     variants: tuple[SensitivityVariant, ...] = setting("the alternate priors")
 
 
+class RemedySettings(Settings):
+    """One remedied detector beside its counterpart, equal to it in everything else."""
+
+    detector: str = setting("detector of evaluation.yaml that is trained with the remedy")
+    instead_of: str = setting("detector of evaluation.yaml that is trained without it")
+
+    @model_validator(mode="after")
+    def _two(self) -> RemedySettings:
+        if self.detector == self.instead_of:
+            raise ValueError(f"detector and instead_of: expected two detectors, got {self.detector} twice")
+        return self
+
+
+class FailureSettings(Settings):
+    """What is tried against the causes of misses."""
+
+    remedies: tuple[RemedySettings, ...] = setting("pairs of detectors whose shift of C is measured; none: no remedy")
+
+
 class ClosureSettings(Settings):
     """Measured completeness against an independent population of true lenses."""
 
@@ -217,6 +236,7 @@ class SelectionFunctionSettings(Settings):
     models: tuple[Literal["monotone"], ...] = setting("labelled models beside the counts; none: no smoothing")
     reference: ReferenceSettings = setting("the quoted point")
     sensitivity: SensitivitySettings = setting("alternate priors")
+    failures: FailureSettings = setting("remedies of failures")
     closure: ClosureSettings = setting("closure against truth")
     release: ReleaseSettings = setting("the release gate")
 

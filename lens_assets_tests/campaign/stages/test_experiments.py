@@ -23,11 +23,19 @@ EVALUATION: dict[str, Any] = {
 }
 
 
+MASKING = {"radius_px": 4.0, "first_share": 0.5, "last_share": 0.0}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"preprocessing": {"mask": "core_only"}}, "a detector that sees part of the stamp is a diagnostic"),
         ({"augmentation": {"max_shift_px": 8}, "preprocessing": {"stamp_pixels": 40}}, "exceeds the margin of 0 px"),
+        ({"augmentation": {"core_masking": MASKING | {"last_share": 1.0}}}, "less than 1"),
+        (
+            {"augmentation": {"core_masking": MASKING | {"radius_px": 12.0}}},
+            "hides the whole crop; expected less than 12",
+        ),
         ({"training": {"warmup_epochs": 6.0}}, "warmup_epochs 6.0 must be shorter than epochs 6"),
         ({"training": {"learning_rate": 2.0}}, "less than 1"),
         ({"training": {"tier_b_label_smoothing": 0.3}}, "a tier-B lens 0.7; expected 0 .off., or 0.05 to 0.2"),
