@@ -83,22 +83,29 @@ def brightness_calibration(run: AssetRun) -> Product:
 
     It never depends on a host's depth or seeing, and no injection is rejected by its signal-to-noise: either would
     flatten the depth axis of completeness. A campaign may pin it; with too few anchors the prior stays as it is.
+    Side table `alternatives`: the same fit to anchors without those of tier B, and to confirmed lenses alone; nothing
+    is drawn with them but the sensitivity report's batches.
     """
+    import pandas as pd
+
     from lens_assets.figures.realism import calibration_curve
-    from lens_assets.realism.calibration import TABLE_COLUMNS, fit_brightness, unfitted
+    from lens_assets.realism.calibration import ALL_ANCHORS, GROUPS, TABLE_COLUMNS, fit_groups, unfitted
 
     injection, realism = run.campaign.injection, run.campaign.realism
     anchors = run.table("anchor_observables")
     tuning = anchors[(anchors["half"] == "calibration") & anchors["visible"]].reset_index(drop=True)
     if injection.brightness.calibration == "pinned":
-        fit = unfitted("pinned", injection.brightness.pinned_shift_mag, len(tuning))
+        fits = {ALL_ANCHORS: unfitted("pinned", injection.brightness.pinned_shift_mag, len(tuning))}
     elif len(tuning) < realism.calibration.minimum_anchors:
-        fit = unfitted("not_fitted", 0.0, len(tuning))
+        fits = {ALL_ANCHORS: unfitted("not_fitted", 0.0, len(tuning))}
     else:
         rows = _calibration_draws(run)
         hosts = _cutout_reader(run, rows["host_cutout_path"])(rows.index.to_numpy())
         report = lambda done, total: run.report_progress("trial shifts", done, total)  # noqa: E731
-        fit = fit_brightness(tuning, rows, hosts, injection, realism, report)
+        groups = {name: tuning[chosen(tuning)].reset_index(drop=True) for name, chosen in GROUPS.items()}
+        fits = fit_groups(groups, rows, hosts, injection, realism, report)
+    fit = fits[ALL_ANCHORS]
+    others = [item.table().assign(anchors=name) for name, item in fits.items() if name != ALL_ANCHORS]
     if fit.at_limit:
         run.log.warning(
             "brightness calibration ended at the limit %.2f mag of injection.brightness.fitted_shift_mag; "
@@ -107,7 +114,10 @@ def brightness_calibration(run: AssetRun) -> Product:
         )
     return Product(
         table=fit.table(),
-        tables={"curve": fit.curve},
+        tables={
+            "curve": fit.curve,
+            "alternatives": pd.concat(others, ignore_index=True) if others else fit.table().assign(anchors="").iloc[:0],
+        },
         figures={"calibration": calibration_curve(fit.curve, fit.shift_mag, fit.lower_mag, fit.upper_mag)},
         summary={
             "magnitude_shift_mag": fit.shift_mag,

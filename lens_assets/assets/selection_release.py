@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lens_assets.assets.framework import AssetRun, NoGo, Product, lens_asset
-from lens_assets.assets.selection_readers import StatedFileError, cuts_of, stamp_reader, stated_file, trials_of_detector
+from lens_assets.assets.selection_readers import StatedFileError, stamp_reader, stated_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
         "cutouts",
         "training_manifest",
         "injection_batches",
-        "injection_scores",
-        "frozen_detector",
         "completeness_table",
         "sensitivity_report",
         "closure_report",
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
         "false_positive_taxonomy",
     ),
     settings=("selection_function", "realism", "evaluation"),
-    code_version="release-gate-3",
+    code_version="release-gate-4",
     behind="realism_gate",
 )
 def release_gate(run: AssetRun) -> Product:
@@ -60,16 +58,10 @@ def release_gate(run: AssetRun) -> Product:
             limits.accepted_unstable_variants,
             limits.acceptance_reason,
             _optional(run),
+            limits.region_p_value,
         ),
         *_closure_evidence(run, audit),
     ]
-    regions = []
-    for name in run.partition_keys_of("detector"):
-        trials, _ = trials_of_detector(run, name)
-        cut = cuts_of(run, name)[audit]
-        by_region, p_value = release.region_agreement(trials, cut)
-        rows.append(release.region_evidence(p_value, limits.region_p_value, name))
-        regions.append(by_region.assign(detector=name))
     rows.append(
         release.artefact_evidence(
             run.side_table("false_positive_taxonomy", "top_of_list"), limits.maximum_artefact_share
@@ -80,7 +72,7 @@ def release_gate(run: AssetRun) -> Product:
     product = Product(
         table=pd.DataFrame(rows),
         files={FILE_NAME: verdict.to_json().encode()},
-        tables={"realism_of_full_run": battery, "regions": pd.concat(regions, ignore_index=True)},
+        tables={"realism_of_full_run": battery},
         summary={
             "decision": verdict.decision,
             "conditions": len(rows),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from lens_assets.figures.selection_function import _canvas
+from lens_assets.figures.selection_function import canvas
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,7 +18,7 @@ def detectability(report: pd.DataFrame, threshold: str) -> Figure:
     rows = report.loc[report["threshold"] == threshold]
     strata = list(dict.fromkeys(rows["stratum"]))
     parts = [("observable", "#8a8f94"), ("conditional", "#1f5a7a"), ("overall", "#c0562f")]
-    figure, axes = _canvas(1, 1, 1.1 * len(strata) + 3.0, 3.4)
+    figure, axes = canvas(1, 1, 1.1 * len(strata) + 3.0, 3.4)
     axis = axes[0][0]
     for number, (part, colour) in enumerate(parts):
         at = rows.loc[rows["part"] == part].set_index("stratum").reindex(strata)
@@ -37,7 +37,7 @@ def detectability(report: pd.DataFrame, threshold: str) -> Figure:
 def false_positives(rates: pd.DataFrame, threshold: str, property_name: str) -> Figure:
     """Draw the false-positive rate of each class of one property with 95% intervals."""
     rows = rates.loc[(rates["threshold"] == threshold) & (rates["property"] == property_name)].sort_values("rate")
-    figure, axes = _canvas(1, 1, 6.4, 0.36 * len(rows) + 1.3)
+    figure, axes = canvas(1, 1, 6.4, 0.36 * len(rows) + 1.3)
     axis = axes[0][0]
     bars = np.clip([rows["rate"] - rows["lower_95"], rows["upper_95"] - rows["rate"]], 0.0, None)
     axis.errorbar(rows["rate"], range(len(rows)), xerr=bars, fmt="o", color="#c0562f", capsize=3)

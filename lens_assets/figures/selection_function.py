@@ -1,4 +1,4 @@
-"""Plots of the selection function: maps at depth slices, marginals with bands, sensitivity and closure."""
+"""Plots of the selection function: maps at depth slices, marginals with bands, closure and failures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ _SECOND = "#c0562f"
 _GREY = "#8a8f94"
 
 
-def _canvas(rows: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
+def canvas(rows: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
+    """Return a figure of that size in inches, and its axes (rows, columns)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as MatplotlibFigure
 
@@ -34,7 +35,7 @@ def completeness_maps(table: pd.DataFrame, threshold: str, title: str) -> Figure
     cells = table.loc[table["threshold"] == threshold]
     depths = np.unique(cells["depth_mag"])
     theta, psf = np.unique(cells["theta_e_arcsec"]), np.unique(cells["psf_fwhm_arcsec"])
-    figure, axes = _canvas(1, len(depths), 3.6 * len(depths) + 1.0, 3.4)
+    figure, axes = canvas(1, len(depths), 3.6 * len(depths) + 1.0, 3.4)
     top = max(0.05, float(cells.loc[cells["n"] > 0, "completeness"].max(skipna=True) or 0.0))
     image = None
     for axis, depth in zip(axes[0], depths, strict=True):
@@ -77,7 +78,7 @@ def _hatch(axis: Any, x: np.ndarray, y: np.ndarray, mask: np.ndarray) -> None:
 
 def marginals(table: pd.DataFrame, thresholds: list[str], title: str) -> Figure:
     """Draw C along each axis alone, with the 95% Beta interval as bars and the host bootstrap as a band."""
-    figure, axes = _canvas(1, 3, 11.5, 3.9)
+    figure, axes = canvas(1, 3, 11.5, 3.9)
     palette = [_COLOUR, _SECOND, "#4b8b3b", "#7a4fa3", _GREY]
     for axis, (column, label) in zip(axes[0], AXIS_LABELS.items(), strict=True):
         for number, threshold in enumerate(thresholds):
@@ -112,7 +113,7 @@ def footprint_map(table: pd.DataFrame, outside: float, weights: str) -> Figure:
     """Map the share of the footprint in each (PSF, depth) condition; the title states what lies outside the grid."""
     inside = table.dropna(subset=["psf_fwhm_arcsec", "depth_mag"])
     share = inside.pivot(index="psf_fwhm_arcsec", columns="depth_mag", values="share")
-    figure, axes = _canvas(1, 1, 5.4, 3.8)
+    figure, axes = canvas(1, 1, 5.4, 3.8)
     axis = axes[0][0]
     values = np.ma.masked_equal(share.to_numpy(np.float64), 0.0)
     axis.set_facecolor("#dddddd")
@@ -125,29 +126,9 @@ def footprint_map(table: pd.DataFrame, outside: float, weights: str) -> Figure:
     return figure
 
 
-def sensitivity(report: pd.DataFrame, maximum_shift: float) -> Figure:
-    """Draw the paired shift of the mean completeness under each variant, one colour a detector."""
-    detectors = list(dict.fromkeys(report["detector"]))
-    variants = list(dict.fromkeys(report["variant"]))
-    figure, axes = _canvas(1, 1, 7.0, 0.42 * len(variants) + 1.4)
-    axis = axes[0][0]
-    axis.axvspan(-maximum_shift, maximum_shift, color="#e8f0ea", lw=0)
-    axis.axvline(0.0, color=_GREY, lw=0.8)
-    for number, detector in enumerate(detectors):
-        rows = report.loc[report["detector"] == detector].set_index("variant").reindex(variants)
-        height = np.arange(len(variants)) + 0.18 * (number - (len(detectors) - 1) / 2.0)
-        bars = np.clip([rows["shift"] - rows["shift_lower_95"], rows["shift_upper_95"] - rows["shift"]], 0.0, None)
-        axis.errorbar(rows["shift"], height, xerr=bars, fmt="o", ms=4, capsize=2, label=detector)
-    axis.set_yticks(range(len(variants)), variants)
-    axis.invert_yaxis()
-    axis.set_xlabel("shift of the mean completeness (95%, hosts resampled); shaded: allowed")
-    axis.legend(fontsize=8)
-    return figure
-
-
 def closure(strata: pd.DataFrame, title: str) -> Figure:
     """Draw predicted against true pass rate of each stratum; the area of a point is its number of true lenses."""
-    figure, axes = _canvas(1, 1, 4.6, 4.4)
+    figure, axes = canvas(1, 1, 4.6, 4.4)
     axis = axes[0][0]
     axis.plot([0, 1], [0, 1], color=_GREY, lw=0.9)
     axis.scatter(
@@ -166,7 +147,7 @@ def closure(strata: pd.DataFrame, title: str) -> Figure:
 
 def failures(table: pd.DataFrame) -> Figure:
     """Draw the paired shift of completeness when the cause that each hypothesis names is taken away."""
-    figure, axes = _canvas(1, 1, 7.0, 0.45 * len(table) + 1.4)
+    figure, axes = canvas(1, 1, 7.0, 0.45 * len(table) + 1.4)
     axis = axes[0][0]
     axis.axvline(0.0, color=_GREY, lw=0.8)
     bars = np.clip([table["shift"] - table["shift_lower_95"], table["shift_upper_95"] - table["shift"]], 0.0, None)
@@ -185,7 +166,7 @@ def remedies(table: pd.DataFrame) -> Figure:
     gives the shift of all bins together.
     """
     names = list(dict.fromkeys(table["remedy"]))
-    figure, axes = _canvas(2, len(names), 4.4 * len(names) + 0.6, 5.6)
+    figure, axes = canvas(2, len(names), 4.4 * len(names) + 0.6, 5.6)
     for number, name in enumerate(names):
         rows = table.loc[table["remedy"] == name]
         total, bins = rows.loc[rows["theta_e_arcsec"].isna()].iloc[0], rows.dropna(subset=["theta_e_arcsec"])
@@ -214,7 +195,7 @@ def collapse(table: pd.DataFrame) -> Figure:
     names = list(dict.fromkeys(table["property"])) if len(table) else []
     columns = min(max(1, len(names)), 4)
     lines = -(-max(1, len(names)) // columns)
-    figure, axes = _canvas(lines, columns, 3.0 * columns, 3.2 * lines)
+    figure, axes = canvas(lines, columns, 3.0 * columns, 3.2 * lines)
     for axis in axes.ravel()[len(names) :]:
         axis.set_axis_off()
     for axis, name in zip(axes.ravel(), names, strict=False):

@@ -6,7 +6,7 @@ their signal-to-noise, would flatten the very dependence that completeness is to
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +35,15 @@ TABLE_COLUMNS = {
     "n_anchors": "visible anchors of the calibration half",
     "n_draws": "injections rendered",
 }
+
+
+ALL_ANCHORS = "all"
+GROUPS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
+    ALL_ANCHORS: lambda anchors: pd.Series(True, index=anchors.index),
+    "without_tier_b": lambda anchors: anchors["tier"] != "B",
+    "without_candidates": lambda anchors: anchors["confirmation"] == "confirmed",
+}
+"""Anchors that the shift is fitted to: the campaign's are all, the others show how much it hangs on candidates."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +91,30 @@ def fit_brightness(
         rows: injections drawn at shift 0 (`draw_parameters`).
         host_stamps: (N, 3, H, W) of their hosts.
     """
-    seen = with_matching_columns(anchors[is_visible(anchors, realism.detectability)])
+    return fit_groups({"": anchors}, rows, host_stamps, injection, realism, progress)[""]
+
+
+def fit_groups(
+    groups: Mapping[str, pd.DataFrame],
+    rows: pd.DataFrame,
+    host_stamps: NDArray[np.float32],
+    injection: InjectionSettings,
+    realism: RealismSettings,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, BrightnessFit]:
+    """Return the fit to each group of anchors; all see the same trial injections. Arguments as `fit_brightness`.
+
+    A group with fewer visible anchors than `calibration.minimum_anchors` is not fitted.
+    """
+    visible = {name: group[is_visible(group, realism.detectability)] for name, group in groups.items()}
+    seen = {
+        name: with_matching_columns(group)
+        for name, group in visible.items()
+        if len(group) >= realism.calibration.minimum_anchors
+    }
+    few = {name: unfitted("not_fitted", 0.0, len(group)) for name, group in visible.items() if name not in seen}
+    if not seen:
+        return few
     alone = measure_stamps(host_stamps, rows[list(PSF_COLUMNS)].to_numpy(np.float64), realism)
     clean = ~is_visible(alone, realism.detectability)
     rows, host_stamps = rows[clean].reset_index(drop=True), host_stamps[clean]
@@ -92,14 +124,21 @@ def fit_brightness(
     limits = injection.brightness.fitted_shift_mag
     steps = round((limits.maximum - limits.minimum) / realism.calibration.step_mag)
     shifts = np.linspace(limits.minimum, limits.maximum, max(steps, 1) + 1)
-    curves, visible = [], []
+    curves: dict[str, list[NDArray[np.float64]]] = {name: [] for name in seen}
+    shares = []
     for index, shift in enumerate(shifts):
-        quantiles, share = trial.log_quantiles(float(shift), seen)
-        curves.append(quantiles)
-        visible.append(share)
+        shown, share = trial.visible(float(shift))
+        shares.append(share)
+        for name, group in seen.items():
+            curves[name].append(trial.log_quantiles(shown, group))
         if progress is not None:
             progress(index + 1, len(shifts))
-    return _solve(seen["arc_snr"].to_numpy(np.float64), shifts, np.asarray(curves), visible, int(good.sum()), realism)
+    return few | {
+        name: _solve(
+            group["arc_snr"].to_numpy(np.float64), shifts, np.asarray(curves[name]), shares, int(good.sum()), realism
+        )
+        for name, group in seen.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -112,19 +151,22 @@ class _Trial:
     injection: InjectionSettings
     realism: RealismSettings
 
-    def log_quantiles(self, shift_mag: float, seen: pd.DataFrame) -> tuple[NDArray[np.float64], float]:
-        """Return quantiles of log arc_snr of the visible injections at a shift, weighted, and the visible share."""
+    def visible(self, shift_mag: float) -> tuple[pd.DataFrame, float]:
+        """Return the visible injections at a shift, measured, and their share of all."""
         stamps = self._stamps(10.0 ** (-0.4 * shift_mag))
         fwhm = self.rows[list(PSF_COLUMNS)].to_numpy(np.float64)
         measured = measure_stamps(stamps, fwhm, self.realism)
         frame = pd.concat([self.rows.drop(columns=[c for c in measured if c in self.rows]), measured], axis=1)
         shown = with_matching_columns(frame[is_visible(frame, self.realism.detectability)])
+        return shown, len(shown) / max(len(frame), 1)
+
+    def log_quantiles(self, shown: pd.DataFrame, seen: pd.DataFrame) -> NDArray[np.float64]:
+        """Return quantiles of log arc_snr of visible injections, weighted to the visible anchors."""
         wanted = self.realism.calibration.quantiles
         if len(shown) < len(wanted):
-            return np.full(len(wanted), np.nan), len(shown) / max(len(frame), 1)
+            return np.full(len(wanted), np.nan)
         weights = match(seen, shown, self.realism.reweighting).weights
-        snr = np.log(shown["arc_snr"].to_numpy(np.float64))
-        return weighted_quantiles(snr, weights, wanted), len(shown) / len(frame)
+        return weighted_quantiles(np.log(shown["arc_snr"].to_numpy(np.float64)), weights, wanted)
 
     def _stamps(self, factor: float) -> NDArray[np.float32]:
         sigma = self.rows[list(SIGMA_COLUMNS)].to_numpy(np.float64)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lens_assets.realism.matching import Matching
+from lens_assets.statistics.simultaneous import holm_adjusted
 
 _GRID_POINTS = 128
 
@@ -150,9 +151,4 @@ def _grid(sample: Sample) -> NDArray[np.float64]:
 
 def holm(p_values: Sequence[float], level: float) -> NDArray[np.bool_]:
     """Return which hypotheses are rejected at a family-wise level (Holm 1979, Scand. J. Statist. 6, 65)."""
-    p = np.asarray(p_values, dtype=np.float64)
-    order = np.argsort(p, kind="stable")
-    accepted_before = np.maximum.accumulate(p[order] > level / (len(p) - np.arange(len(p))))
-    rejected = np.zeros(len(p), dtype=bool)
-    rejected[order] = ~accepted_before
-    return rejected
+    return np.asarray(holm_adjusted(p_values) <= level)

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from lens_assets.realism.verdict import Decision, Verdict
-from lens_assets.selection.completeness import detected_at
+from lens_assets.selection.stability import CALIBRATION, DETECTOR, REGIONS
 
 GATE = "release_gate"
 
@@ -29,47 +28,10 @@ def evidence(
     }
 
 
-def region_agreement(trials: pd.DataFrame, threshold: float) -> tuple[pd.DataFrame, float]:
-    """Test whether sky regions agree on the completeness at equal Einstein radius and conditions.
-
-    A host's injections share its fate, so the unit is the host: its excess is the mean of detected minus the pooled
-    rate of the injection's own cell. Regions are compared by the Kruskal-Wallis test on hosts, which assumes no
-    distribution. Returns (one row a region, p-value; NaN with fewer than two regions of 5 hosts).
-    """
-    cell = ["theta_e_bin", "psf_bin", "depth_bin"]
-    frame = trials[[*cell, "galaxy_id", "region_id"]].assign(detected=detected_at(trials, threshold).astype(float))
-    frame["expected"] = frame.groupby(cell)["detected"].transform("mean")
-    frame["excess"] = frame["detected"] - frame["expected"]
-    hosts = frame.groupby(["region_id", "galaxy_id"])["excess"].mean().reset_index()
-    regions = (
-        frame.groupby("region_id")
-        .agg(
-            n=("detected", "size"),
-            n_hosts=("galaxy_id", "nunique"),
-            completeness=("detected", "mean"),
-            expected=("expected", "mean"),
-        )
-        .reset_index()
-    )
-    samples = [group["excess"].to_numpy() for _, group in hosts.groupby("region_id") if len(group) >= 5]
-    if len(samples) < 2 or hosts["excess"].nunique() < 2:
-        return regions, float("nan")
-    return regions, float(stats.kruskal(*samples).pvalue)
-
-
-def region_evidence(p_value: float, minimum: float, detector: str) -> dict[str, object]:
-    """Return the row on stability over sky regions."""
-    verdict = "NOT-EVALUATED" if pd.isna(p_value) else "PASS" if p_value >= minimum else "FAIL"
-    return evidence(
-        f"regions agree ({detector})",
-        f"p = {p_value:.3g}",
-        f"p >= {minimum}",
-        verdict,
-        reason="needs two regions of 5 hosts" if pd.isna(p_value) else "",
-    )
-
-
 UNSCORED = "the external finder has not scored these stamps; export the roles sensitivity and closure to it"
+
+
+REGIONS_NEEDED = "needs two groups of regions with 5 hosts each"
 
 
 def host_evidence(hosts: Collection[str], manifest: pd.DataFrame) -> dict[str, object]:
@@ -85,27 +47,49 @@ def host_evidence(hosts: Collection[str], manifest: pd.DataFrame) -> dict[str, o
     return evidence("no host was trained on", found, "all", verdict, reason=", ".join(wrong[:3]))
 
 
-def sensitivity_evidence(
-    report: pd.DataFrame, accepted: tuple[str, ...], reason: str, optional: Collection[str] = ()
-) -> list[dict[str, object]]:
-    """Return one row a (detector, variant) of a sensitivity report; accepted variants warn instead of failing.
+NOT_DECIDING = {
+    DETECTOR: "completeness is published for each detector",
+    CALIBRATION: "too few anchors of this kind to calibrate on",
+}
+"""Rows of a sensitivity report that are said and do not decide: other detectors, and calibrations not evaluated."""
 
-    What was not evaluated of an `optional` detector, an external one beside the primary, is said and does not decide.
+
+def sensitivity_evidence(
+    report: pd.DataFrame,
+    accepted: tuple[str, ...],
+    reason: str,
+    optional: Collection[str] = (),
+    region_p_value: float = 0.0,
+) -> list[dict[str, object]]:
+    """Return one row a (detector, alternative) of a sensitivity report; accepted variants warn instead of failing.
+
+    What was not evaluated of an `optional` detector, an external one beside the primary, is said and does not decide;
+    likewise `NOT_DECIDING`. `region_p_value` is what the row on sky regions was judged by.
     """
     rows = []
     for row in report.itertuples(index=False):
         unstable = row.verdict == "UNSTABLE"
         verdict = {"STABLE": "PASS", "UNSTABLE": "FAIL"}.get(str(row.verdict), "NOT-EVALUATED")
         waived = row.variant in accepted
-        unscored = row.detector in optional and verdict == "NOT-EVALUATED"
+        missing = verdict == "NOT-EVALUATED"
+        unscored = row.detector in optional and missing
+        said = row.kind == DETECTOR or (row.kind == CALIBRATION and missing)
+        shift = f"shift {row.shift:+.3f} [{row.shift_lower_95:+.3f}, {row.shift_upper_95:+.3f}]"
+        regions = row.kind == REGIONS
+        because = (
+            (waived, reason),
+            (unscored, UNSCORED),
+            (said, NOT_DECIDING.get(row.kind, "")),
+            (regions and missing, REGIONS_NEEDED),
+        )
         rows.append(
             evidence(
                 f"stable under {row.variant} ({row.detector})",
-                f"shift {row.shift:+.3f} [{row.shift_lower_95:+.3f}, {row.shift_upper_95:+.3f}]",
-                f"|shift| <= {row.maximum_shift}",
-                "WARN" if waived and unstable else verdict,
-                gates=not waived and not unscored,
-                reason=reason if waived else UNSCORED if unscored else "",
+                f"p = {row.p_value:.3g}, largest {shift}" if regions else shift,
+                f"p >= {region_p_value}" if regions else f"|shift| <= {row.maximum_shift}",
+                "WARN" if unstable and (waived or said) else verdict,
+                gates=not waived and not unscored and not said,
+                reason=next((text for holds, text in because if holds), ""),
             )
         )
     return rows

@@ -1,14 +1,12 @@
-"""How far C moves under other priors: paired batches on the same hosts and draws, and the verdict on stability."""
+"""Other priors on the same hosts and draws: what each changes in the plan and in the renderer."""
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from lens_assets.campaign.stages.injection import InjectionSettings
 from lens_assets.campaign.stages.selection_function import SensitivityVariant
-from lens_assets.sky.randomness import generator, uniform
-from lens_assets.statistics.bootstrap import cluster_bootstrap_rate
+from lens_assets.sky.randomness import uniform
 from lens_assets.survey.units import axis_ratio
 
 BASELINE = "published_prior"
@@ -18,6 +16,19 @@ def subsample(plan: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
     """Return `count` rows of a plan, chosen by a counter on the injection id, in the plan's order."""
     ranks = pd.Series(uniform(seed, list(plan["injection_id"]), "sensitivity-subsample"), index=plan.index)
     return plan.loc[ranks.rank(method="first") <= count].reset_index(drop=True)
+
+
+def magnitude_variant(name: str, shift_mag: float) -> SensitivityVariant:
+    """Return the variant that only adds to the source magnitudes."""
+    return SensitivityVariant(
+        name=name,
+        source_mag_shift=shift_mag,
+        colour_shift=0.0,
+        size_factor=1.0,
+        psf_factor=1.0,
+        gain_factor=1.0,
+        axis_ratio_from_host=False,
+    )
 
 
 def altered_plan(plan: pd.DataFrame, variant: SensitivityVariant) -> pd.DataFrame:
@@ -63,49 +74,3 @@ def altered_settings(settings: InjectionSettings, variant: SensitivityVariant) -
     )
     noise = settings.noise.model_copy(update={"gain_scale": settings.noise.gain_scale * variant.gain_factor})
     return settings.model_copy(update={"renderer": renderer, "noise": noise})
-
-
-def shift_row(
-    variant: str,
-    baseline: pd.DataFrame,
-    altered: pd.DataFrame,
-    maximum_shift: float,
-    resamples: int,
-    seed: int,
-) -> dict[str, object]:
-    """Return one variant's completeness and its paired shift against the published prior.
-
-    Both tables have injection_id, galaxy_id and `detected`. The interval of the shift resamples hosts, which keeps
-    the pairing.
-    """
-    pairs = baseline[["injection_id", "galaxy_id", "detected"]].merge(
-        altered[["injection_id", "detected"]], on="injection_id", suffixes=("", "_altered")
-    )
-    difference = pairs["detected_altered"].astype(float) - pairs["detected"].astype(float)
-    rng = generator(seed, variant, "sensitivity-bootstrap")
-    estimate = cluster_bootstrap_rate(difference, pairs["galaxy_id"], rng, resamples=resamples)
-    return {
-        "variant": variant,
-        "n": len(pairs),
-        "n_hosts": int(pairs["galaxy_id"].nunique()),
-        "baseline_completeness": float(pairs["detected"].mean()),
-        "completeness": float(pairs["detected_altered"].mean()),
-        "shift": estimate.value,
-        "shift_lower_95": estimate.lower,
-        "shift_upper_95": estimate.upper,
-        "verdict": stability(estimate.value, estimate.lower, estimate.upper, maximum_shift),
-    }
-
-
-def unscored_row(variant: str) -> dict[str, object]:
-    """Return the row of a variant whose stamps a finder has not scored."""
-    nan = float("nan")
-    names = ("baseline_completeness", "completeness", "shift", "shift_lower_95", "shift_upper_95")
-    return {"variant": variant, "n": 0, "n_hosts": 0, **dict.fromkeys(names, nan), "verdict": "NOT-EVALUATED"}
-
-
-def stability(shift: float, lower: float, upper: float, maximum_shift: float) -> str:
-    """Return UNSTABLE where the shift is larger than allowed, NOT-EVALUATED without an interval, STABLE else."""
-    if not np.isfinite([shift, lower, upper]).all():
-        return "NOT-EVALUATED"
-    return "UNSTABLE" if abs(shift) > maximum_shift else "STABLE"

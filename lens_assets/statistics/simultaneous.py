@@ -1,7 +1,8 @@
-"""Intervals that hold together: many means of the same clusters, with one probability that all enclose the truth."""
+"""Statements that hold together: intervals of many means of the same clusters, and p-values of many tests."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,6 +74,17 @@ def simultaneous_means(
         critical = float(np.quantile(np.nanmax(distance, axis=1), level))
     factors = stats.t.isf(stats.norm.sf(critical), np.maximum(n_clusters - 1, 1))
     return SimultaneousMeans(means, errors, factors * errors, critical, n, n_clusters)
+
+
+def holm_adjusted(p_values: Sequence[float]) -> FloatArray:
+    """Return p-values corrected for their number (Holm 1979, Scand. J. Statist. 6, 65); NaN stays, uncounted."""
+    values = np.asarray(p_values, np.float64)
+    order = np.argsort(values, kind="stable")
+    order = order[np.isfinite(values[order])]
+    adjusted = values.copy()
+    factors = len(order) - np.arange(len(order))
+    adjusted[order] = np.minimum(np.maximum.accumulate(values[order] * factors), 1.0)
+    return adjusted
 
 
 def _by_cluster(values: FloatArray, members: NDArray[np.int64], n_clusters: int) -> FloatArray:

@@ -27,6 +27,11 @@ THRESHOLDS = pd.DataFrame(
     {"name": ["fixed_0.5", "fpr_0.05"], "kind": ["fixed", "fpr"], "target": [0.5, 0.05], "threshold": [0.5, 0.5],
      "threshold_lower": [0.5, 0.4], "threshold_upper": [0.5, 0.6], "n_above": [100, 40], "sufficient": [True, True]}
 )  # fmt: skip
+CALIBRATION = pd.DataFrame({"magnitude_shift_mag": [-0.4], "mode": ["fitted"]})
+ALTERNATIVES = pd.DataFrame(
+    {"anchors": ["without_tier_b", "without_candidates"], "magnitude_shift_mag": [-0.7, 0.0],
+     "mode": ["fitted", "not_fitted"]}
+)  # fmt: skip
 
 
 class ArcDetector:
@@ -114,6 +119,7 @@ def fill_injections(lake: Lake, campaign: Campaign, folder: Path, count: int = 6
     for name in campaign.evaluation.detectors:
         store(lake, "injection_scores", scores, name)
         store(lake, "frozen_detector", THRESHOLDS, name, {"detector.json": b"{}"})
+    store(lake, "brightness_calibration", CALIBRATION, tables={"alternatives": ALTERNATIVES})
     shard = folder / "hosts.arrow"
     write_stamps(shard, list(dark["galaxy_id"]), np.full((len(dark), 3, PIXELS, PIXELS), 1e-6, np.float32))
     for key in campaign.survey.sky_partitions:

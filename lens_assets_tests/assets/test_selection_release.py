@@ -19,6 +19,8 @@ from lens_assets.selection.loader import SelectionFunction
 from lens_assets_tests.assets.selection_inputs import THRESHOLDS, ArcDetector, fill_injections, small, verdict_bytes
 from lens_assets_tests.support import run_asset, store
 
+UNEVEN_SKY = {"kind": "sky_regions", "variant": "sky_regions", "p_value": 1e-4, "verdict": "UNSTABLE"}
+
 
 @pytest.fixture(scope="module")
 def campaign() -> Campaign:
@@ -54,7 +56,8 @@ def judged(lake, campaign, truth, measured, monkeypatch) -> Lake:
         supported = product.table.assign(supported=product.table["n"] >= 2)
         store(lake, "completeness_table", supported, name, tables=product.tables)
     stable = pd.DataFrame(
-        {"detector": "baseline", "variant": ["redder"], "shift": [0.01], "shift_lower_95": [0.0],
+        {"detector": "baseline", "kind": ["prior"], "variant": ["redder"], "p_value": np.nan,
+         "shift": [0.01], "shift_lower_95": [0.0],
          "shift_upper_95": [0.02], "maximum_shift": [0.1], "verdict": ["STABLE"]}
     )  # fmt: skip
     closed = pd.DataFrame(
@@ -118,6 +121,7 @@ def test_a_campaign_without_truth_relies_on_the_closure_of_another(judged, campa
         ("split_proof", {"passed": False}, "splits are disjoint"),
         ("training_manifest", {"split": "train"}, "no host was trained on"),
         ("sensitivity_report", {"verdict": "UNSTABLE"}, "stable under redder"),
+        ("sensitivity_report", UNEVEN_SKY, "stable under sky_regions"),
     ],
 )
 def test_the_release_gate_raises_with_its_verdict_stored(judged, campaign, asset, change, named):

@@ -6,7 +6,7 @@ import pytest
 
 from lens_assets.audit.detectability import detectability
 from lens_assets.audit.taxonomy import false_positive_rates
-from lens_assets.figures import audit, selection_function
+from lens_assets.figures import audit, selection_function, stability
 from lens_assets.selection.completeness import completeness_grid, thresholds_of, trials_of
 from lens_assets.selection.marginals import marginal
 from lens_assets_tests.selection.synthetic import THRESHOLDS, injections, settings_of
@@ -45,10 +45,10 @@ def test_marginals_have_one_line_a_threshold_on_every_axis(tables):
 def test_sensitivity_draws_a_missing_interval_as_a_gap():
     report = pd.DataFrame(
         {"detector": "a", "variant": ["x", "y"], "shift": [0.1, np.nan], "shift_lower_95": [0.0, np.nan],
-         "shift_upper_95": [0.2, np.nan]}
+         "shift_upper_95": [0.2, np.nan], "maximum_shift": 0.1, "verdict": ["STABLE", "NOT-EVALUATED"]}
     )  # fmt: skip
-    figure = selection_function.sensitivity(report, 0.1)
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["x", "y"]
+    figure = stability.shifts(report)
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["x", "y  [NOT-EVALUATED]"]
 
 
 def test_closure_draws_each_stratum():

@@ -6,7 +6,7 @@ import pytest
 
 from lens_assets.campaign.campaign import load_campaign
 from lens_assets.campaign.stages.selection_function import SensitivityVariant
-from lens_assets.selection import release, sensitivity
+from lens_assets.selection import release, sensitivity, stability
 from lens_assets_tests.selection.synthetic import settings_of
 
 SAME = SensitivityVariant(
@@ -36,38 +36,6 @@ def test_an_accepted_warning_passes_and_is_printed():
     verdict = release.judge_release([_row("PASS"), _row("WARN", gates=False)], {})
     assert verdict.decision == "GO"
     assert "published with a stated reason: something" in verdict.statement
-
-
-def _trials(offset: float, seed: int = 3) -> pd.DataFrame:
-    rng = np.random.default_rng(seed)
-    hosts = np.repeat(np.arange(120), 12)
-    region = hosts % 3
-    rate = np.clip(0.5 + offset * (region == 0), 0, 1)
-    return pd.DataFrame(
-        {
-            "theta_e_bin": rng.integers(0, 3, len(hosts)), "psf_bin": 0, "depth_bin": 0, "galaxy_id": hosts,
-            "region_id": region, "host_score": 0.0, "injected_score": np.where(rng.random(len(hosts)) < rate, 0.9, 0.1),
-        }
-    )  # fmt: skip
-
-
-def test_a_region_that_differs_is_seen_and_equal_regions_are_not_accused():
-    _, different = release.region_agreement(_trials(0.25), 0.5)
-    _, equal = release.region_agreement(_trials(0.0), 0.5)
-    assert different < 1e-4
-    assert equal > 0.01
-    assert release.region_evidence(different, 0.01, "d")["verdict"] == "FAIL"
-    assert release.region_evidence(equal, 0.01, "d")["verdict"] == "PASS"
-
-
-def test_one_region_cannot_agree_with_itself():
-    _, p_value = release.region_agreement(_trials(0.0).assign(region_id=1), 0.5)
-    assert release.region_evidence(p_value, 0.01, "d")["verdict"] == "NOT-EVALUATED"
-
-
-def test_false_alarms_of_the_region_test_are_as_stated():
-    p_values = [release.region_agreement(_trials(0.0, seed), 0.5)[1] for seed in range(80)]
-    assert np.mean(np.array(p_values) < 0.1) < 0.2
 
 
 def test_split_evidence_reads_separation_and_leaves_balance_alone():
@@ -178,25 +146,39 @@ def test_a_subsample_is_the_same_rows_whatever_else_is_planned():
     assert sorted(shuffled["injection_id"]) == sorted(first["injection_id"])
 
 
-def test_a_paired_shift_by_hand():
-    plan = _plan(40)
-    baseline = plan[["injection_id", "galaxy_id"]].assign(detected=[True] * 10 + [False] * 30)
-    altered = baseline.assign(detected=[True] * 20 + [False] * 20)
-    row = sensitivity.shift_row("brighter", baseline, altered, 0.1, 200, 1)
-    assert row["shift"] == pytest.approx(0.25)
-    assert row["verdict"] == "UNSTABLE"
-    assert row["shift_lower_95"] < 0.25 < row["shift_upper_95"]
-    assert sensitivity.shift_row("same", baseline, baseline, 0.1, 200, 1)["verdict"] == "STABLE"
-
-
 def test_accepted_variants_warn_and_others_fail():
     report = pd.DataFrame(
-        {"detector": "d", "variant": ["a", "b", "c"], "shift": [0.3, 0.3, 0.0], "shift_lower_95": 0.0,
+        {"detector": "d", "kind": "prior", "variant": ["a", "b", "c"], "p_value": np.nan,
+         "shift": [0.3, 0.3, 0.0], "shift_lower_95": 0.0,
          "shift_upper_95": 0.4, "maximum_shift": 0.1, "verdict": ["UNSTABLE", "UNSTABLE", "STABLE"]}
     )  # fmt: skip
     rows = release.sensitivity_evidence(report, ("a",), "because")
     assert [(row["verdict"], row["gates"]) for row in rows] == [("WARN", False), ("FAIL", True), ("PASS", True)]
     assert rows[0]["reason"] == "because"
+
+
+def _report_row(kind: str, verdict: str, **values: object) -> pd.DataFrame:
+    row = {"detector": "d", "kind": kind, "variant": kind, "verdict": verdict, "p_value": np.nan}
+    return pd.DataFrame([row | stability.not_evaluated(0.1) | {"verdict": verdict} | values])
+
+
+@pytest.mark.parametrize(
+    ("kind", "verdict", "expected"),
+    [
+        ("sky_regions", "UNSTABLE", ("FAIL", True, "")),
+        ("sky_regions", "NOT-EVALUATED", ("NOT-EVALUATED", True, release.REGIONS_NEEDED)),
+        ("calibration", "UNSTABLE", ("FAIL", True, "")),
+        ("calibration", "NOT-EVALUATED", ("NOT-EVALUATED", False, release.NOT_DECIDING["calibration"])),
+        ("detector", "UNSTABLE", ("WARN", False, release.NOT_DECIDING["detector"])),
+        ("detector", "STABLE", ("PASS", False, release.NOT_DECIDING["detector"])),
+    ],
+)
+def test_regions_and_calibrations_decide_and_other_detectors_are_said(kind, verdict, expected):
+    report = _report_row(kind, verdict, p_value=0.002 if kind == "sky_regions" else np.nan)
+    row = release.sensitivity_evidence(report, (), "", (), 0.01)[0]
+    assert (row["verdict"], row["gates"], row["reason"]) == expected
+    if kind == "sky_regions":
+        assert row["expected"] == "p >= 0.01" and str(row["found"]).startswith("p = 0.002")
 
 
 def test_accepting_a_variant_needs_a_written_reason():
@@ -206,7 +188,8 @@ def test_accepting_a_variant_needs_a_written_reason():
 
 
 def test_what_an_external_finder_has_not_scored_is_said_and_decides_only_for_the_primary():
-    report = pd.DataFrame([{"detector": "theirs", "maximum_shift": 0.1} | sensitivity.unscored_row("redder")])
+    unscored = {"detector": "theirs", "kind": "prior", "variant": "redder", "p_value": np.nan}
+    report = pd.DataFrame([unscored | stability.not_evaluated(0.1)])
     closure = pd.DataFrame(
         {"detector": ["theirs"], "bias": [np.nan], "standard_error": [np.nan], "verdict": ["NOT-EVALUATED"],
          "reason": ["no score"]}

@@ -156,7 +156,11 @@ class SensitivitySettings(Settings):
     """Own small batches under alternate priors, rendered on the same hosts and draws."""
 
     injections: int = setting("injections of each variant", ge=20, le=200_000)
-    maximum_shift: float = setting("a shift of the mean completeness beyond it is unstable", "fraction", gt=0, le=1)
+    maximum_shift: float = setting("largest shift of the mean completeness that is stable", "fraction", gt=0, le=1)
+    confidence: float = setting(
+        "probability that the intervals of all alternatives of a kind hold at once", gt=0.5, lt=1
+    )
+    region_groups: int = setting("groups of neighbouring sky regions whose completeness is compared", ge=2, le=100)
     variants: tuple[SensitivityVariant, ...] = setting("the alternate priors")
 
 
@@ -203,7 +207,7 @@ class ClosureSettings(Settings):
 class ReleaseSettings(Settings):
     """What the second gate asks."""
 
-    region_p_value: float = setting("smallest p-value of the test that sky regions agree", gt=0, lt=0.5)
+    region_p_value: float = setting("smallest p-value of the homogeneity of sky regions that is stable", gt=0, lt=0.5)
     realism_subsample: int = setting("injections of the full run on which realism is re-checked", ge=100)
     maximum_artefact_share: float = setting(
         "largest share of artefacts at the top of the deployment list", "fraction", ge=0, le=1

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from lens_assets.campaign.campaign import Campaign
 
 _VERDICTS = ["PASS", "FAIL", "WARN", "NOT-EVALUATED"]
+_KINDS = ["prior", "calibration", "sky_regions", "detector"]
+_CALIBRATIONS = ["calibrated_without_tier_b", "calibrated_without_candidates"]
 _STABILITY = ["STABLE", "UNSTABLE", "NOT-EVALUATED"]
 
 
@@ -76,12 +78,46 @@ def _other_grid(table: pd.DataFrame) -> pd.DataFrame:
 
 def _sensitivity(campaign: Campaign) -> list[Expectation]:
     names = [variant.name for variant in campaign.selection_function.sensitivity.variants]
+    names += [*_CALIBRATIONS, "sky_regions", f"instead_of_{campaign.evaluation.primary_detector}"]
     return [
         ("expect_compound_columns_to_be_unique", {"column_list": ["detector", "variant"]}),
         ("expect_column_values_to_be_in_set", {"column": "variant", "value_set": names}),
+        ("expect_column_values_to_be_in_set", {"column": "kind", "value_set": _KINDS}),
         ("expect_column_values_to_be_in_set", {"column": "verdict", "value_set": _STABILITY}),
         between("shift", -1.0, 1.0),
         between("baseline_completeness", 0.0, 1.0),
+    ]
+
+
+def _bands(campaign: Campaign) -> list[Expectation]:
+    ends = ("highest", "completeness"), ("completeness", "lowest"), ("highest", "lowest")
+    return [
+        between("completeness", 0.0, 1.0),
+        *(
+            (
+                "expect_column_pair_values_a_to_be_greater_than_b",
+                {"column_A": high, "column_B": low, "or_equal": True, "ignore_row_if": "either_value_is_missing"},
+            )
+            for high, low in ends
+        ),
+    ]
+
+
+def _region_groups(campaign: Campaign) -> list[Expectation]:
+    return [
+        ("expect_compound_columns_to_be_unique", {"column_list": ["detector", "group"]}),
+        between("excess", -1.0, 1.0),
+        between("completeness", 0.0, 1.0),
+        between("n_hosts", 1, None),
+    ]
+
+
+def _remedies(campaign: Campaign) -> list[Expectation]:
+    verdicts = ["RAISES", "LOWERS", "UNDECIDED", "NOT-EVALUATED"]
+    return [
+        ("expect_column_values_to_be_in_set", {"column": "verdict", "value_set": verdicts}),
+        between("shift", -1.0, 1.0),
+        between("rescued", 0.0, 1.0),
     ]
 
 
@@ -190,6 +226,37 @@ SUITES: dict[str, Suite] = {
         expectations=_sensitivity,
         corruptions={
             "expect_column_values_to_be_in_set:verdict": lambda table: table.assign(verdict="fine"),
+            "expect_column_values_to_be_in_set:kind": lambda table: table.assign(kind="guess"),
+            "expect_column_values_to_be_in_set:variant": lambda table: table.assign(variant="guess"),
+            "expect_column_values_to_be_between:shift": lambda table: table.assign(shift=2.0),
+        },
+    ),
+    "sensitivity_report_bands": Suite(
+        asset="sensitivity_report",
+        table="bands",
+        expectations=_bands,
+        corruptions={
+            "expect_column_pair_values_a_to_be_greater_than_b:": lambda table: table.assign(
+                lowest=table["highest"] + 0.1
+            ),
+            "expect_column_values_to_be_between:completeness": _rate_above_one,
+        },
+    ),
+    "sensitivity_report_regions": Suite(
+        asset="sensitivity_report",
+        table="regions",
+        expectations=_region_groups,
+        corruptions={
+            "expect_compound_columns_to_be_unique:": lambda table: table.assign(group=0),
+            "expect_column_values_to_be_between:excess": lambda table: table.assign(excess=2.0),
+        },
+    ),
+    "failure_experiments_remedies": Suite(
+        asset="failure_experiments",
+        table="remedies",
+        expectations=_remedies,
+        corruptions={
+            "expect_column_values_to_be_in_set:verdict": lambda table: table.assign(verdict="perhaps"),
             "expect_column_values_to_be_between:shift": lambda table: table.assign(shift=2.0),
         },
     ),

@@ -12,6 +12,8 @@ from lens_assets.selection.completeness import Threshold, completeness_grid, tri
 from lens_assets.selection.footprint import condition_table, count_conditions
 from lens_assets.selection.marginals import footprint_marginal, marginal
 from lens_assets.selection.merging import merged_grid
+from lens_assets.selection.regions import region_test
+from lens_assets.selection.remedies import remedy_table
 from lens_assets_tests.selection.synthetic import injections
 
 SUITES = selection_function.SUITES | audit.SUITES
@@ -43,7 +45,15 @@ def good(campaign) -> dict[str, pd.DataFrame]:
         "completeness_table_marginals": pd.concat([plain, weighted], ignore_index=True),
         "completeness_table_merged": merged_grid(trials, *common),
         "sensitivity_report": pd.DataFrame(
-            {"detector": "baseline", "variant": names, "shift": 0.01, "baseline_completeness": 0.4, "verdict": "STABLE"}
+            {"detector": "baseline", "kind": "prior", "variant": names, "shift": 0.01, "baseline_completeness": 0.4,
+             "verdict": "STABLE"}
+        ),
+        "sensitivity_report_bands": pd.DataFrame(
+            {"detector": "baseline", "completeness": [0.4, None], "lowest": [0.3, None], "highest": [0.4, None]}
+        ),
+        "sensitivity_report_regions": region_test(trials, 0.5, 3, 50, 1).groups.assign(detector="baseline"),
+        "failure_experiments_remedies": remedy_table(
+            ("a", "b"), (trials, trials), (cuts[0], cuts[0]), settings.grid, few, 1
         ),
         "failure_experiments": pd.DataFrame(
             {"experiment": ["a", "b"], "verdict": ["SUPPORTED", "CONTROL"], "shift": [0.1, None], "completeness": 0.4}
