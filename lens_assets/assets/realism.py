@@ -17,7 +17,8 @@ ANCHOR_COLUMNS = (
     "type", "mag_g", "mag_r", "mag_z", "psfsize_g", "psfsize_r", "psfsize_z",
     "psfdepth_g_mag", "psfdepth_r_mag", "psfdepth_z_mag", "ebv",
 )  # fmt: skip
-UNTOUCHED_COLUMNS = tuple(name for name in ANCHOR_COLUMNS if name not in ("lens_id", "family", "confirmation"))
+_OF_LENSES = ("lens_id", "family", "confirmation")
+UNTOUCHED_COLUMNS = (*(name for name in ANCHOR_COLUMNS if name not in _OF_LENSES), "confuser_category")
 
 
 @lens_asset(
@@ -144,7 +145,7 @@ def brightness_calibration(run: AssetRun) -> Product:
         "frozen_detector",
     ),
     settings=("realism", "evaluation"),
-    code_version="realism-report-6",
+    code_version="realism-report-7",
     pool="torch",
 )
 def realism_report(run: AssetRun) -> Product:
@@ -168,7 +169,8 @@ def realism_report(run: AssetRun) -> Product:
     untouched = _untouched(run)
     report = lambda done, total: run.report_progress("injections measured", done, total)  # noqa: E731
     measured = observe_injections(injected, untouched, settings, report)
-    battery = run_battery(anchors, measured, settings, paired_sky(injected, untouched, settings))
+    sky = paired_sky(injected, untouched, settings)
+    battery = run_battery(anchors, measured, settings, sky)
     probes = _probe_rows(run, anchors, measured, injected, untouched, battery)
     rows = pd.concat([battery.rows, as_table(probes)], ignore_index=True)
     panel_key, page, stamps_figure = _panel(run, anchors, measured, injected)
@@ -179,6 +181,7 @@ def realism_report(run: AssetRun) -> Product:
         files={"panel.html": page.encode()},
         figures={
             "distributions": figures.distributions(battery, settings),
+            "differences": figures.differences(battery, settings, sky),
             "rows": figures.verdict_chart(rows),
             "stamps": stamps_figure,
         },
@@ -304,12 +307,18 @@ def _probe_rows(
     untouched: StampTable,
     battery: Battery,
 ) -> list[dict[str, object]]:
+    from lens_assets.assets.selection_readers import cuts_of
     from lens_assets.detector.frozen import load_detector
-    from lens_assets.realism.examine import probe_rows
+    from lens_assets.realism.examine import probe_rows, scored_contaminants
 
-    detector = load_detector(run.folder("frozen_detector", run.campaign.evaluation.primary_detector))
+    evaluation, settings = run.campaign.evaluation, run.campaign.realism
+    detector = load_detector(run.folder("frozen_detector", evaluation.primary_detector))
     reader = _cutout_reader(run, anchors["cutout_path"])
-    return probe_rows(anchors, reader, measured, injected, untouched, battery, detector, run.campaign.realism)
+    cut = cuts_of(run, evaluation.primary_detector)[evaluation.thresholds.audit]
+    return [
+        *probe_rows(anchors, reader, measured, injected, untouched, battery, detector, settings),
+        *scored_contaminants(measured, injected, untouched, battery, detector, cut, settings),
+    ]
 
 
 def _shown_columns(measured: pd.DataFrame) -> pd.DataFrame:

@@ -39,11 +39,14 @@ def sensitivity_report(run: AssetRun) -> Product:
 
     from lens_assets.figures import stability as figures
     from lens_assets.selection import stability
+    from lens_assets.selection.sensitivity import shifts_magnitudes_alone
 
     settings, audit = run.campaign.selection_function, run.campaign.evaluation.thresholds.audit
     limits, names = settings.sensitivity, list(run.partition_keys_of("detector"))
     batches, kinds = _scored_batches(run)
-    rows = stability.prior_rows(batches, names, kinds, limits, settings.intervals, settings.seed)
+    magnitudes = {item.name: item.source_mag_shift for item in _variants(run) if shifts_magnitudes_alone(item)}
+    errors = _calibration_errors(run)
+    rows = stability.prior_rows(batches, names, kinds, limits, settings.intervals, settings.seed, magnitudes, errors)
     trials = {name: trials_of_detector(run, name)[0] for name in names}
     cuts = {name: cuts_of(run, name)[audit] for name in names}
     region_rows, regions = _regions(run, trials, cuts)
@@ -181,3 +184,20 @@ def _plan_columns(batches: pd.DataFrame) -> list[str]:
 
     wanted = {"injection_id", *HOST_COLUMNS, *PARAMETER_COLUMNS, "source_clumps", "log_pdf", "status"}
     return [name for name in batches.columns if name in wanted]
+
+
+def _calibration_errors(run: AssetRun) -> dict[str, float]:
+    """Return the half width of the 95% interval of each other calibration's difference to the published one [mag].
+
+    The two fits share anchors; taking them as independent is the wider choice.
+    """
+    import numpy as np
+
+    from lens_assets.selection.stability import calibration_name
+
+    published = run.table("brightness_calibration").iloc[0]
+    half = (published["upper_mag"] - published["lower_mag"]) / 2.0
+    return {
+        calibration_name(str(row.anchors)): float(np.hypot(half, (row.upper_mag - row.lower_mag) / 2.0))
+        for row in _calibrations(run).itertuples()
+    }

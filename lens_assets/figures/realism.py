@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from lens_assets.campaign.stages.realism import RealismSettings
-    from lens_assets.realism.battery import Battery
+    from lens_assets.realism.battery import Background, Battery
 
 VERDICT_COLOURS = {"PASS": "#2a7f3f", "FAIL": "#b3261e", "WARN": "#c77700", "NOT-EVALUATED": "#6b6b6b"}
 OVERVIEW = ("arc_snr", "arc_radius_arcsec", "arc_g_minus_r", "arc_r_minus_z", "arc_width_over_psf", "psfdepth_r_mag")
+MOST_DIFFERENCES = 18
+_SKY = "background_"
 LOGARITHMIC = ("arc_snr", "residual_amplitude")
 
 
@@ -77,6 +79,60 @@ def distributions(battery: Battery, settings: RealismSettings) -> Figure:
         axis.axis("off")
     axes[0].legend(fontsize=7)
     return figure
+
+
+def differences(battery: Battery, settings: RealismSettings, background: Background | None) -> Figure:
+    """Draw both distributions of every comparison that failed or warned, with its stratum and the likely knob."""
+    from lens_assets.realism.battery import members_of_stratum
+
+    rows = battery.rows[battery.rows["verdict"].isin(["FAIL", "WARN"])].drop_duplicates(["observable", "stratum"])
+    shown = [
+        item for item in rows.to_dict("records") if _has_distributions(battery, background, str(item["observable"]))
+    ]
+    shown = shown[:MOST_DIFFERENCES]
+    columns = 3
+    lines = max(1, -(-len(shown) // columns))
+    figure = _figure(4.2 * columns, 3.1 * lines)
+    axes = figure.subplots(lines, columns, squeeze=False).ravel()
+    for axis in axes[len(shown) :]:
+        axis.axis("off")
+    if not shown:
+        axes[0].text(0.0, 0.5, "no comparison of distributions failed or warned")
+    for axis, item in zip(axes, shown, strict=False):
+        name, stratum = str(item["observable"]), str(item["stratum"])
+        if name.startswith(_SKY) and background is not None:
+            band = "grz".index(name.removeprefix(_SKY))
+            _steps(axis, background.untouched[:, band].ravel().astype(np.float64), None, "untouched", "black")
+            _steps(axis, background.injected[:, band].ravel().astype(np.float64), None, "injected", "#1f5fa8")
+            axis.set_xlabel("sky pixel [nmgy]", fontsize=8)
+        else:
+            judging, injected = members_of_stratum(battery.compared, settings.strata.columns, stratum)
+            _both_sides(axis, battery, name, judging, injected)
+            axis.set_xlabel(_with_unit(name), fontsize=8)
+            if name in LOGARITHMIC:
+                axis.set_xscale("log")
+        knob = textwrap.fill(f"look at {item['likely_knob']}", 58)
+        axis.set_title(
+            f"{name}, {stratum}: {item['verdict']}\n{knob}", fontsize=7, color=VERDICT_COLOURS[item["verdict"]]
+        )
+        axis.set_ylabel("share below", fontsize=8)
+        axis.legend(fontsize=6)
+    return figure
+
+
+def _has_distributions(battery: Battery, background: Background | None, name: str) -> bool:
+    return name in battery.compared.judging or (name.startswith(_SKY) and background is not None)
+
+
+def _both_sides(
+    axis: Axes, battery: Battery, name: str, judging: NDArray[np.bool_], injected: NDArray[np.bool_]
+) -> None:
+    compared = battery.compared
+    weights = compared.matching.weights if compared.matching else np.ones(len(compared.injections))
+    anchors = compared.judging[name].to_numpy(np.float64)[judging]
+    values = compared.injections[name].to_numpy(np.float64)[injected]
+    _steps(axis, anchors, None, f"anchors ({len(anchors)})", "black")
+    _steps(axis, values, weights[injected], f"injections, weighted ({len(values)})", "#1f5fa8")
 
 
 def _distribution_panel(axis: Axes, battery: Battery, name: str) -> None:

@@ -47,6 +47,8 @@ LIKELY_KNOBS: dict[str, str] = {
     "probe_annulus": "injection.source.mag_r: arcs too faint to matter",
     "probe_core": "injection.lens inner images, or host noise changed by injection",
     "probe_radial": "injection.noise or a pedestal added with the arcs",
+    "contaminant_fpr": "confusers trained on (negatives.confusers), or evaluation.thresholds.audit",
+    "arcs_on_contaminants": "injection.hosts: contaminants' weight among hosts, or confusers trained on",
     "panel": "look at the stamps the graders told apart",
 }
 
@@ -381,6 +383,15 @@ def _strata(compared: Compared, columns: Sequence[str]) -> Iterator[tuple[str, N
         median = float(np.nanmedian(first))
         yield f"{column} < {median:.2f}", first < median, second < median
         yield f"{column} >= {median:.2f}", first >= median, second >= median
+
+
+def members_of_stratum(
+    compared: Compared, columns: Sequence[str], stratum: str
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which judging anchors and which injections a row's stratum holds; KeyError for an unknown one."""
+    if stratum == ALL:
+        return np.ones(len(compared.judging), bool), np.ones(len(compared.injections), bool)
+    return {name: masks for name, *masks in _strata(compared, columns)}[stratum]  # type: ignore[return-value]
 
 
 def _strata_rows(

@@ -13,12 +13,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lens_assets.campaign.stages.realism import RealismSettings
-from lens_assets.detector.external import FeaturesUnavailableError
+from lens_assets.detector.external import FeaturesUnavailableError, UnscoredStampsError
 from lens_assets.detector.frozen import Detector
 from lens_assets.imaging.host_subtraction import measure_ellipse
 from lens_assets.imaging.robust import covered
 from lens_assets.realism.background import CONDITION_COLUMNS, pair_by_conditions, sky_pixels
 from lens_assets.realism.battery import NOT_EVALUATED, Background, Battery, row
+from lens_assets.realism.contaminants import chosen_rows, contaminant_rows, unscored_rows
 from lens_assets.realism.observables import is_visible, measure
 from lens_assets.realism.probes import feature_probe_rows, pixel_probe_rows, weighted_choice
 from lens_assets.realism.residuals import sky_statistics
@@ -173,6 +174,50 @@ def probe_rows(
     return rows + pixel_probe_rows(
         injected.read(first), untouched.read(second), hosts[first].tolist(), other_names.tolist(), settings
     )
+
+
+def scored_contaminants(
+    measured: pd.DataFrame,
+    injected: StampTable,
+    untouched: StampTable,
+    battery: Battery,
+    detector: Detector,
+    threshold: float,
+    settings: RealismSettings,
+) -> list[dict[str, object]]:
+    """Return the rows on contaminants, alone and with visible arcs on them, at the audited threshold.
+
+    Strata are halved where those of the battery are, at the median of the judging anchors.
+    """
+    judging = battery.compared.judging
+    strata = [(name, float(judging[name].median())) for name in settings.strata.columns if judging[name].notna().any()]
+    shown = np.flatnonzero(is_visible(measured, settings.detectability) & ~measured["host_visible"].to_numpy(bool))
+    arcs = shown[chosen_rows(measured.iloc[shown], "injection_id", settings)]
+    alone = chosen_rows(untouched.table, "galaxy_id", settings)
+    position = pd.Series(np.arange(len(untouched.table)), index=untouched.table["galaxy_id"].astype(str).to_numpy())
+    hosts = position[~position.index.duplicated()].loc[measured["galaxy_id"].iloc[arcs].astype(str)].to_numpy(np.int64)
+    try:
+        passed = {
+            name: _scores(detector, stamps, rows) >= threshold
+            for name, stamps, rows in (
+                ("alone", untouched, alone),
+                ("arcs", injected, arcs),
+                ("hosts", untouched, hosts),
+            )
+        }
+    except UnscoredStampsError as missing:
+        return unscored_rows(str(missing))
+    return contaminant_rows(
+        untouched.table.iloc[alone].assign(passed=passed["alone"]),
+        measured.iloc[arcs].assign(passed=passed["arcs"] & ~passed["hosts"]),
+        strata,
+        settings,
+    )
+
+
+def _scores(detector: Detector, stamps: StampTable, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    parts = [detector.score(stamps.read(rows[start : start + BLOCK])) for start in range(0, len(rows), BLOCK)]
+    return np.concatenate(parts) if parts else np.zeros(0)
 
 
 def _feature_rows(

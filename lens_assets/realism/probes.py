@@ -47,6 +47,45 @@ def probe(
     No group has members in training and test of one fold, so one host's own look cannot be learned. The components
     and the scaling are fitted within each fold's training part.
     """
+    label = np.r_[np.ones(len(first), dtype=int), np.zeros(len(second), dtype=int)]
+    scores = _out_of_fold(first, second, [*first_groups, *second_groups], settings, seed)
+    if scores is None:
+        return ProbeResult(np.nan, np.nan, np.nan, len(first), len(second))
+    lower, upper = _auc_interval(scores, label, seed)
+    return ProbeResult(_auc(scores[label == 1], scores[label == 0]), lower, upper, len(first), len(second))
+
+
+def null_level(
+    first: NDArray[np.floating],
+    second: NDArray[np.floating],
+    first_groups: Sequence[str],
+    second_groups: Sequence[str],
+    settings: ProbeSettings,
+    seed: int,
+) -> float:
+    """Return the mean AUC of the same probe on noise in place of the features; arguments as `probe`.
+
+    Out-of-fold scores of few objects do not average to 0.5: what a fold leaves out is missing from its training part,
+    whose classes then lean the other way. NaN where nothing can be probed.
+    """
+    random = np.random.Generator(np.random.Philox(key=seed))
+    areas = []
+    for _ in range(settings.null_draws):
+        noise = random.standard_normal(np.shape(first)), random.standard_normal(np.shape(second))
+        scores = _out_of_fold(*noise, [*first_groups, *second_groups], settings, seed)
+        if scores is not None:
+            areas.append(_auc(scores[: len(first)], scores[len(first) :]))
+    return float(np.mean(areas)) if areas else float("nan")
+
+
+def _out_of_fold(
+    first: NDArray[np.floating],
+    second: NDArray[np.floating],
+    names: Sequence[str],
+    settings: ProbeSettings,
+    seed: int,
+) -> NDArray[np.float64] | None:
+    """Return the scores (N + M,) of probes trained without the stamp's own group; None without two folds."""
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
@@ -55,11 +94,10 @@ def probe(
 
     values = np.nan_to_num(np.concatenate([first, second]).astype(np.float64))
     label = np.r_[np.ones(len(first), dtype=int), np.zeros(len(second), dtype=int)]
-    groups = np.unique(np.asarray([*first_groups, *second_groups], dtype=str), return_inverse=True)[1]
-    smallest = min(len(first), len(second))
-    folds = min(settings.folds, smallest, len(np.unique(groups)))
+    groups = np.unique(np.asarray(names, dtype=str), return_inverse=True)[1]
+    folds = min(settings.folds, len(first), len(second), len(np.unique(groups)))
     if folds < 2:
-        return ProbeResult(np.nan, np.nan, np.nan, len(first), len(second))
+        return None
     components = min(settings.components, values.shape[1], int(len(values) * (1 - 1 / folds)) - 1)
     model = make_pipeline(
         StandardScaler(),
@@ -69,8 +107,7 @@ def probe(
     )
     splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed % 2**31)
     scores = cross_val_predict(model, values, label, groups=groups, cv=splitter, method="decision_function")
-    lower, upper = _auc_interval(scores, label, seed)
-    return ProbeResult(_auc(scores[label == 1], scores[label == 0]), lower, upper, len(first), len(second))
+    return np.asarray(scores, np.float64)
 
 
 def _auc(positive: NDArray[np.floating], negative: NDArray[np.floating]) -> float:
@@ -170,12 +207,18 @@ def pixel_probe_rows(
             asked = f"at least {settings.anchors.minimum_group} stamps a class"
             rows.append(row(f"probe_{name}", NOT_EVALUATED, gates=gates, requirement=asked))
             continue
-        result = probe(
-            first[name], second[name], injected_hosts, untouched_hosts, settings.probes, settings.distributions.seed
-        )
+        sides = first[name], second[name], injected_hosts, untouched_hosts
+        seed = settings.distributions.seed
+        result = probe(*sides, settings.probes, seed)
         # A limit is broken only when the whole interval lies beyond it.
-        broken = result.upper < limit if rule == "at least" else result.lower > limit
-        rows.append(_probe_row(f"probe_{name}", result, broken, gates, f"{rule} {limit:g} (95% interval)"))
+        if rule == "at least":
+            asked = f"at least {limit:g} (95% interval)"
+            rows.append(_probe_row(f"probe_{name}", result, result.upper < limit, gates, asked))
+            continue
+        null = null_level(*sides, settings.probes, seed)
+        broken = result.lower > limit + null - 0.5
+        asked = f"at most {limit + null - 0.5:.3f}: {limit - 0.5:g} above the null level of {null:.3f} (95% interval)"
+        rows.append(_probe_row(f"probe_{name}", result, broken, gates, asked) | {"anchor_value": null})
     return rows
 
 

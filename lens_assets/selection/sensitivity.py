@@ -31,6 +31,11 @@ def magnitude_variant(name: str, shift_mag: float) -> SensitivityVariant:
     )
 
 
+def shifts_magnitudes_alone(variant: SensitivityVariant) -> bool:
+    """Return whether a variant changes nothing but the source magnitudes."""
+    return variant == magnitude_variant(variant.name, variant.source_mag_shift)
+
+
 def altered_plan(plan: pd.DataFrame, variant: SensitivityVariant) -> pd.DataFrame:
     """Return the plan with a variant's changes to the source and lens; hosts and all other draws stay the same.
 

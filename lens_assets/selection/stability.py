@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,8 @@ from lens_assets.sky.randomness import generator
 from lens_assets.statistics.intervals import beta_interval
 from lens_assets.statistics.simultaneous import simultaneous_means
 
+LEAST_MAGNITUDE_SHIFT = 0.1
+"""Smaller shifts say little of dC/dmag [mag]."""
 STABLE, UNSTABLE, NOT_EVALUATED = "STABLE", "UNSTABLE", "NOT-EVALUATED"
 PRIOR, CALIBRATION, REGIONS, DETECTOR = "prior", "calibration", "sky_regions", "detector"
 RULE = (
@@ -89,9 +92,17 @@ def prior_rows(
     settings: SensitivitySettings,
     intervals: IntervalSettings,
     seed: int,
+    magnitudes: Mapping[str, float] = MappingProxyType({}),
+    magnitude_errors: Mapping[str, float] = MappingProxyType({}),
 ) -> list[dict[str, object]]:
-    """Return one row a (detector, variant), all judged as one family; `kinds` maps variants to their kind."""
+    """Return one row a (detector, variant), all judged as one family; `kinds` maps variants to their kind.
+
+    A calibration is itself measured, on few anchors: `magnitude_errors` holds the half width of the 95% interval of a
+    variant's shift of magnitude [mag], which widens its interval of C by the steepest dC/dmag of the variants that only
+    shift magnitudes (`magnitudes` [mag]).
+    """
     judged = [(name, variant) for name in detectors for variant in kinds if (name, variant) in batches.detected]
+    slopes = {name: _slope(batches, name, magnitudes) for name in detectors}
     rng = generator(seed, "priors", "sensitivity-bootstrap")
     changes = [batches.shift(*pair) for pair in judged]
     columns = np.stack(changes, axis=1) if changes else np.zeros((len(batches.plan), 0))
@@ -107,9 +118,10 @@ def prior_rows(
                 continue
             number = judged.index((name, variant))
             used = np.isfinite(changes[number])
+            half = np.hypot(joint.half_widths[number], slopes[name] * magnitude_errors.get(variant, 0.0))
             rows.append(
                 common
-                | _shift_columns(joint.means[number], joint.half_widths[number], settings.maximum_shift)
+                | _shift_columns(joint.means[number], float(half), settings.maximum_shift)
                 | {
                     "n": int(joint.n[number]),
                     "n_hosts": int(joint.n_clusters[number]),
@@ -237,6 +249,16 @@ def not_evaluated(maximum_shift: float) -> dict[str, object]:
     names = ("baseline_completeness", "completeness", "shift", "shift_lower_95", "shift_upper_95")
     missing = dict.fromkeys(names, float("nan"))
     return {"n": 0, "n_hosts": 0, **missing, "maximum_shift": maximum_shift, "verdict": NOT_EVALUATED}
+
+
+def _slope(batches: Batches, detector: str, magnitudes: Mapping[str, float]) -> float:
+    """Return the largest |shift of C| per magnitude among variants of at least a tenth of a magnitude; else 0."""
+    slopes = [
+        abs(_mean(batches.shift(detector, name)) / shift)
+        for name, shift in magnitudes.items()
+        if abs(shift) >= LEAST_MAGNITUDE_SHIFT and (detector, name) in batches.detected
+    ]
+    return max(slopes, default=0.0)
 
 
 def _shift_columns(shift: float, half_width: float, maximum_shift: float) -> dict[str, object]:

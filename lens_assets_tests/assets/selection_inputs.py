@@ -27,10 +27,12 @@ THRESHOLDS = pd.DataFrame(
     {"name": ["fixed_0.5", "fpr_0.05"], "kind": ["fixed", "fpr"], "target": [0.5, 0.05], "threshold": [0.5, 0.5],
      "threshold_lower": [0.5, 0.4], "threshold_upper": [0.5, 0.6], "n_above": [100, 40], "sufficient": [True, True]}
 )  # fmt: skip
-CALIBRATION = pd.DataFrame({"magnitude_shift_mag": [-0.4], "mode": ["fitted"]})
+CALIBRATION = pd.DataFrame(
+    {"magnitude_shift_mag": [-0.4], "lower_mag": [-0.5], "upper_mag": [-0.3], "mode": ["fitted"]}
+)
 ALTERNATIVES = pd.DataFrame(
     {"anchors": ["without_tier_b", "without_candidates"], "magnitude_shift_mag": [-0.7, 0.0],
-     "mode": ["fitted", "not_fitted"]}
+     "lower_mag": [-0.8, 0.0], "upper_mag": [-0.6, 0.0], "mode": ["fitted", "not_fitted"]}
 )  # fmt: skip
 
 

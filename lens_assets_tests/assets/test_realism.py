@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import io
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from lens_assets.assets import realism as assets
 from lens_assets.assets.framework import NoGo, Product
+from lens_assets.figures.galleries import lupton_rgb
 from lens_assets.realism.battery import as_table, row
 from lens_assets.realism.panel import PanelError
-from lens_assets_tests.assets.realism_inputs import LENSES, RingDetector, realism_campaign, realism_lake, sky
+from lens_assets_tests.assets.realism_inputs import (
+    GALAXIES,
+    LENSES,
+    RingDetector,
+    pilot,
+    realism_campaign,
+    realism_lake,
+    sky,
+)
 from lens_assets_tests.support import run_asset, store
 
 CALIBRATION = pd.DataFrame({"magnitude_shift_mag": [-0.3], "mode": ["fitted"]}).astype({"mode": "str"})
@@ -106,10 +119,20 @@ def verdicts(product: Product) -> dict[str, str]:
 
 def test_right_injections_pass_every_deciding_row(report):
     assert set(verdicts(report).values()) == {"PASS"}
-    assert {"distributions", "rows", "stamps"} == set(report.figures)
+    assert {"distributions", "differences", "rows", "stamps"} == set(report.figures)
     assert report.summary["effective_injections"] > 60
     probes = report.table["observable"].str.startswith(("probe", "frechet"))
     assert probes.sum() >= 5 and not report.table.loc[probes, "gates"].any()
+
+
+def test_contaminants_are_scored_alone_and_with_arcs_and_do_not_decide(report):
+    rows = report.table.set_index("observable").loc[["contaminant_fpr", "arcs_on_contaminants"]]
+    assert rows["verdict"].isin(["PASS", "WARN"]).all() and not rows["gates"].any()
+    assert rows.loc["contaminant_fpr", "n_anchors"] == GALAXIES // 2
+    # Every other galaxy is called a ring, at random: both kinds pass alike, alone seldom and with a visible arc often.
+    assert rows.loc["contaminant_fpr", "value"] < 0.15
+    assert rows.loc["arcs_on_contaminants", ["injection_value", "anchor_value"]].min() > 0.5
+    assert rows.loc["arcs_on_contaminants", "lower"] < 0 < rows.loc["arcs_on_contaminants", "upper"]
 
 
 def test_observables_of_every_rendered_injection_are_kept(report):
@@ -122,6 +145,37 @@ def test_the_panel_mixes_halves_on_an_offline_page(report):
     key = report.tables["panel_key"]
     assert key["truth"].value_counts().to_dict() == {"real": 25, "injected": 25}
     assert report.files["panel.html"].decode().count("<figure>") == 50
+
+
+def test_the_panels_pictures_hide_who_is_who(report):
+    """Names follow the order of the page; pictures are alike in size, format and chunks, and are stretched alike."""
+    key, text = report.tables["panel_key"], report.files["panel.html"].decode()
+    found = re.findall(r'<img alt="([^"]+)" src="data:image/png;base64,([^"]+)">', text)
+    assert [name for name, _ in found] == [f"S{number:03d}" for number in range(1, 51)] == key["stamp"].tolist()
+    words = re.sub(r"base64,[^\"]+", "", text)
+    assert not any(identifier in words for identifier in key["id"])
+    decoded = [base64.b64decode(data) for _, data in found]
+    pictures = [Image.open(io.BytesIO(data)) for data in decoded]
+    assert len({(picture.size, picture.mode, picture.format, tuple(picture.info)) for picture in pictures}) == 1
+    assert {name for data in decoded for name in _chunks(data)} == {b"IHDR", b"IDAT", b"IEND"}
+    stamps, manifest, _ = sky()
+    truth, injected = pilot()
+    for stamp, identifier, truth_of in key[["stamp", "id", "truth"]].itertuples(index=False):
+        if truth_of == "real":
+            pixels = stamps[manifest.index[manifest["lens_id"] == identifier][0]]
+        else:
+            pixels = injected[truth.index[truth["injection_id"] == identifier][0]]
+        expected = np.flip(lupton_rgb(pixels[None]), axis=1)[0].repeat(3, axis=0).repeat(3, axis=1)
+        np.testing.assert_array_equal(np.asarray(pictures[int(stamp[1:]) - 1]), expected)
+
+
+def _chunks(png: bytes) -> set[bytes]:
+    """Return the names of a PNG's chunks: none that could hold a text or a date."""
+    names, place = set(), 8
+    while place < len(png):
+        names.add(png[place + 4 : place + 8])
+        place += 12 + int.from_bytes(png[place : place + 4], "big")
+    return names
 
 
 def test_anchors_of_another_colour_fail_the_colour_by_name(campaign, lake, anchors):

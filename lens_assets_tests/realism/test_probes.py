@@ -11,6 +11,7 @@ from lens_assets.realism.examine import _shown_or_untouched
 from lens_assets.realism.probes import (
     feature_probe_rows,
     frechet_distance,
+    null_level,
     pixel_probe_rows,
     probe,
     weighted_choice,
@@ -119,7 +120,27 @@ def test_a_pedestal_is_told_by_core_and_profile_and_decides_where_it_gates(skies
     brighter[:, :, 40:61, 40:61] += 0.03
     rows = pixel_rows(brighter, skies[2], gated)
     assert rows["probe_radial"]["verdict"] == "FAIL" and rows["probe_radial"]["gates"] is True
-    assert "at most 0.6" in str(rows["probe_radial"]["requirement"])
+    null = float(rows["probe_radial"]["anchor_value"])
+    assert f"at most {0.1 + null:.3f}: 0.1 above the null level of {null:.3f}" in str(
+        rows["probe_radial"]["requirement"]
+    )
+
+
+def test_the_null_level_is_that_of_noise_and_moves_the_limit(skies):
+    """Few objects of few groups: what is left out of a fold leans on what remains, and noise falls below a half."""
+    random = np.random.default_rng(5)
+    sides = random.normal(size=(90, 12)), random.normal(size=(90, 12))
+    groups = [f"h{row // 9}" for row in range(90)], [f"g{row // 9}" for row in range(90)]
+    alone = names("a", 90), names("b", 90)
+    settings = RULES.model_copy(update={"null_draws": 40})
+    assert null_level(*sides, *alone, settings, 1) == pytest.approx(0.5, abs=0.03)
+    assert null_level(*(1e6 * side + 3 for side in sides), *groups, settings, 1) == null_level(
+        *sides, *groups, settings, 1
+    )
+    assert np.isnan(null_level(sides[0][:1], sides[1], ["a"], alone[1], settings, 1))
+    strict = demo_realism(probes__maximum_core_auc=0.5, probes__gates=["core"])
+    row = pixel_rows(skies[1], skies[2], strict)["probe_core"]
+    assert (row["verdict"] == "FAIL") == (row["lower"] > row["anchor_value"])
 
 
 def test_few_stamps_are_not_probed(skies):

@@ -83,6 +83,19 @@ def test_a_failed_draw_is_neither_found_nor_missed_and_an_unscored_prior_is_said
     assert report.loc["absent", "verdict"] == "NOT-EVALUATED"
 
 
+def test_a_calibration_on_few_anchors_cannot_be_told_from_the_published_one():
+    found, kinds = batches({"brighter": 0.2, "calibrated": 0.2}), {"brighter": "prior", "calibrated": "calibration"}
+    magnitudes = {"brighter": -0.5, "calibrated": -0.5}
+    sure, loose = (
+        stability.prior_rows(found, ["d"], kinds, LIMITS, INTERVALS, 1, magnitudes, {"calibrated": error})[1]
+        for error in (0.02, 0.7)
+    )
+    assert (sure["verdict"], loose["verdict"]) == ("UNSTABLE", "NOT-EVALUATED")
+    # 0.2 in half a magnitude: 0.7 mag are 0.28.
+    assert loose["shift_upper_95"] - loose["shift"] == pytest.approx(0.28, abs=0.05)
+    assert sure["shift"] == loose["shift"]
+
+
 def test_bands_span_all_priors_and_name_the_ends():
     table = stability.bands(batches({"up": 0.2, "down": -0.2}), ["d"], ["up", "down"], SETTINGS.grid, INTERVALS)
     whole = table.iloc[0]

@@ -106,13 +106,25 @@ class ProbeSettings(Settings):
     )
     maximum_frechet_ratio: float = setting("Frechet distance over that of the real-against-real control", gt=1)
     minimum_annulus_auc: float = setting("annulus-only pixels must tell injected from untouched stamps", "AUC", ge=0.5)
-    maximum_core_auc: float = setting("core-only pixels must not, above a null level of 0.5", "AUC", ge=0.5)
-    maximum_radial_auc: float = setting("radial profiles must not, above a null level of 0.5", "AUC", ge=0.5)
+    maximum_core_auc: float = setting("core-only pixels must not, where the null level is 0.5", "AUC", ge=0.5)
+    maximum_radial_auc: float = setting("radial profiles must not, where the null level is 0.5", "AUC", ge=0.5)
+    null_draws: int = setting("draws of noise on which the null level of these two is measured", ge=3, le=200)
     core_radius_px: int = setting("radius of the core", "pixel", ge=1, le=20)
     maximum_stamps: int = setting("stamps of each class given to a probe", ge=50)
     gates: tuple[Literal["features", "frechet", "annulus", "core", "radial"], ...] = setting(
         "probes that decide; the others are reported as warnings"
     )
+
+
+class ContaminantSettings(Settings):
+    """Contaminants at the audited threshold, alone and with arcs on them."""
+
+    maximum_fpr: float = setting("largest share of contaminants above the audited threshold", "fraction", gt=0, le=1)
+    maximum_difference: float = setting(
+        "largest |difference| of the share of visible arcs found on contaminants and on other hosts", gt=0, le=1
+    )
+    maximum_stamps: int = setting("stamps of contaminants, and of others, that are scored", ge=50)
+    gates: bool = setting("whether they decide; otherwise they warn")
 
 
 class StrataSettings(Settings):
@@ -154,6 +166,7 @@ class RealismSettings(Settings):
     distributions: DistributionSettings = setting("comparisons of distributions")
     background: BackgroundSettings = setting("comparison of sky pixels")
     probes: ProbeSettings = setting("linear probes")
+    contaminants: ContaminantSettings = setting("contaminants at the audited threshold")
     strata: StrataSettings = setting("comparisons by conditions")
     calibration: CalibrationSettings = setting("fit of the source magnitudes")
     panel: PanelSettings = setting("blinded panel")
