@@ -242,7 +242,7 @@ def _rendered(run: AssetRun, plan: pd.DataFrame) -> Product:
     from lens_assets.imaging.stamps import STAMP_FILE, StampWriter
     from lens_assets.lensing.checkpoints import resumed_batches
     from lens_assets.lensing.injection import empty_truth
-    from lens_assets.lensing.status import describe
+    from lens_assets.lensing.status import advice, describe
 
     settings = run.campaign.injection
     rows = plan.sort_values("injection_id", ignore_index=True)
@@ -257,6 +257,10 @@ def _rendered(run: AssetRun, plan: pd.DataFrame) -> Product:
     truth = pd.concat(parts[1:] or parts, ignore_index=True)
     failures = truth.loc[truth["status"] != 0, "status"].map(describe).value_counts()
     good = truth[truth["status"] == 0]
+    for status, injections in truth.groupby("status")["injection_id"]:
+        if status:
+            some = f"{len(injections)} of {len(truth)} injections failed, {injections.iloc[0]} among them"
+            run.log.warning("%s. %s", some, advice(int(status)))
     return Product(
         table=truth,
         files={STAMP_FILE: path},

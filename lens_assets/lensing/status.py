@@ -26,6 +26,38 @@ class InjectionStatus(IntFlag):
     mass or deflection is infinite."""
 
 
+EXPECTED: dict[InjectionStatus, str] = {
+    InjectionStatus.PARAMETERS_NOT_FINITE: (
+        "expected finite draws (only a magnitude may be infinite, for a null); look at the priors of injection.yaml"
+    ),
+    InjectionStatus.PSF_UNKNOWN: (
+        "expected psfsize_g, _r and _z above 0 arcsec; leave such hosts out (negatives.yaml) or mend the catalogue"
+    ),
+    InjectionStatus.PSF_TOO_WIDE: (
+        "expected a FWHM of at most a quarter of the stamp's side in every band; cut larger stamps "
+        "(cutouts.stamp_pixels) or leave such hosts out"
+    ),
+    InjectionStatus.SKY_NOISE_UNKNOWN: (
+        "expected a sky noise above 0 in every band of the host's cutout; look at the cutouts' sky_sigma and coverage"
+    ),
+    InjectionStatus.NO_LIGHT_ON_STAMP: (
+        "expected lensed light within the stamp; look at injection.source.position and the grid's Einstein radii"
+    ),
+    InjectionStatus.HOST_UNREADABLE: "expected finite pixels in the host's cutout; cut it again",
+    InjectionStatus.PARAMETERS_UNPHYSICAL: (
+        "expected positive radii, axis ratios in (0, 1] and a slope whose mass is finite; look at the priors of "
+        "injection.yaml and the sensitivity variants of selection_function.yaml"
+    ),
+}
+"""What was expected where a bit is set, and what to do."""
+
+
+def advice(status: int) -> str:
+    """Return what a failed injection's bits stand for, what was expected and what to do."""
+    bits = InjectionStatus(status)
+    return "; ".join(f"{bit.name}: {text}" for bit, text in EXPECTED.items() if bit in bits)
+
+
 def describe(status: int) -> str:
     """Return the names of the bits set, such as `PSF_UNKNOWN|SKY_NOISE_UNKNOWN`, or `OK`."""
     bits = InjectionStatus(status)

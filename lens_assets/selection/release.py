@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lens_assets.realism.verdict import Decision, Verdict
-from lens_assets.selection.stability import CALIBRATION, DETECTOR, REGIONS
+from lens_assets.selection.stability import CALIBRATION, DETECTOR, REGIONS, decides
 
 GATE = "release_gate"
 
@@ -67,13 +67,13 @@ def sensitivity_evidence(
     likewise `NOT_DECIDING`. `region_p_value` is what the row on sky regions was judged by.
     """
     rows = []
-    for row in report.itertuples(index=False):
+    for row, decisive in zip(report.itertuples(index=False), decides(report), strict=True):
         unstable = row.verdict == "UNSTABLE"
         verdict = {"STABLE": "PASS", "UNSTABLE": "FAIL"}.get(str(row.verdict), "NOT-EVALUATED")
         waived = row.variant in accepted
         missing = verdict == "NOT-EVALUATED"
         unscored = row.detector in optional and missing
-        said = row.kind == DETECTOR or (row.kind == CALIBRATION and missing)
+        said = not decisive
         shift = f"shift {row.shift:+.3f} [{row.shift_lower_95:+.3f}, {row.shift_upper_95:+.3f}]"
         regions = row.kind == REGIONS
         because = (

@@ -238,9 +238,15 @@ def stability(shift: float, half_width: float, maximum_shift: float) -> str:
     return NOT_EVALUATED if half_width > maximum_shift else STABLE
 
 
+def decides(report: pd.DataFrame) -> pd.Series:
+    """Return which rows decide: not other detectors, nor calibrations on too few anchors to be evaluated."""
+    unfitted = (report["kind"] == CALIBRATION) & (report["verdict"] == NOT_EVALUATED)
+    return (report["kind"] != DETECTOR) & ~unfitted
+
+
 def overall(report: pd.DataFrame, accepted: Sequence[str] = ()) -> str:
-    """Return the verdict on all that decides: every row but other detectors and accepted variants."""
-    verdicts = set(report.loc[(report["kind"] != DETECTOR) & ~report["variant"].isin(accepted), "verdict"])
+    """Return the verdict on all rows that decide, but for accepted variants."""
+    verdicts = set(report.loc[decides(report) & ~report["variant"].isin(accepted), "verdict"])
     return UNSTABLE if UNSTABLE in verdicts else NOT_EVALUATED if NOT_EVALUATED in verdicts else STABLE
 
 

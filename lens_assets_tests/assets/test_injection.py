@@ -15,7 +15,7 @@ from lens_assets.assets.framework import Product
 from lens_assets.campaign.campaign import Campaign, load_campaign
 from lens_assets.campaign.stages.selection_function import SelectionFunctionSettings
 from lens_assets.imaging.stamps import read_stamps, write_stamps
-from lens_assets.lake.lake import Lake
+from lens_assets.lake.lake import Lake, LakeError
 from lens_assets_tests.assets.selection_inputs import ArcDetector, arc_detector
 from lens_assets_tests.support import run_asset, store
 
@@ -208,6 +208,22 @@ def test_scores_are_those_of_host_and_injected_stamp(campaign, lake, arc_detecto
     rows = sharp["host_cutout_path"].str.split("#").str[1].astype(int).to_numpy()
     assert np.allclose(sharp["host_score"], arc_detector.score(host_stamps()[rows]))
     assert len(table) == 48
+
+
+def test_a_psf_wider_than_the_stamp_is_flagged_and_said_with_what_to_do(campaign, lake, plan, caplog):
+    wide = plan.table.copy()
+    rows = wide.index[(wide["purpose"] == "grid") & (wide["condition"] == SHARP)][:2]
+    wide.loc[rows, "psfsize_z"] = 30.0
+    store(lake, "injection_plan", wide)
+    product = run_asset(assets.injection_batches, campaign, lake=lake, partition=SHARP)
+    assert product.summary["failed"] == 2
+    assert product.tables["failures"].to_dict("list") == {"status": ["PSF_TOO_WIDE"], "injections": [2]}
+    assert "2 of 24 injections failed" in caplog.text and "cut larger stamps (cutouts.stamp_pixels)" in caplog.text
+
+
+def test_a_detector_that_was_not_frozen_cannot_score(campaign, lake):
+    with pytest.raises(LakeError, match="frozen_detector.*unknown"):
+        run_asset(assets.injection_scores, campaign, lake=lake, partition="unknown")
 
 
 def test_a_failed_injection_has_no_injected_score(campaign, lake, plan, arc_detector: ArcDetector):

@@ -18,9 +18,10 @@ from lens_assets.lensing.injection import (
 )
 from lens_assets.lensing.noise import inferred_gain, shot_noise
 from lens_assets.lensing.plan import draw_parameters
+from lens_assets.lensing.priors import PARAMETER_COLUMNS
 from lens_assets.lensing.rays import shoot
 from lens_assets.lensing.sources import lens_of, source_fluxes, source_profiles
-from lens_assets.lensing.status import InjectionStatus, describe
+from lens_assets.lensing.status import EXPECTED, InjectionStatus, advice, describe
 from lens_assets.survey.units import mag_to_flux
 
 RANGE = (0.5, 2.5)
@@ -181,6 +182,25 @@ def test_status_names_its_bits():
         describe(int(InjectionStatus.PSF_UNKNOWN | InjectionStatus.SKY_NOISE_UNKNOWN))
         == "PSF_UNKNOWN|SKY_NOISE_UNKNOWN"
     )
+
+
+def test_every_fault_says_what_was_expected_and_what_to_do():
+    assert list(EXPECTED) == [bit for bit in InjectionStatus if bit]
+    assert all("expected" in text for text in EXPECTED.values())
+    both = advice(int(InjectionStatus.PSF_TOO_WIDE | InjectionStatus.HOST_UNREADABLE))
+    assert both.startswith("PSF_TOO_WIDE: expected a FWHM of at most a quarter of the stamp")
+    assert "; HOST_UNREADABLE: " in both
+    assert advice(0) == ""
+
+
+def test_no_draw_may_be_missing_whatever_it_is(rows, demo):
+    """One row a parameter, each with that parameter missing: every one is flagged, and its neighbours are not."""
+    few = rows.iloc[: 2 * len(PARAMETER_COLUMNS)].reset_index(drop=True)
+    for place, name in enumerate(PARAMETER_COLUMNS):
+        few.loc[2 * place, name] = np.nan
+    status = np.asarray(input_status(few, demo.renderer))
+    assert ((status[::2] & int(InjectionStatus.PARAMETERS_NOT_FINITE)) > 0).all()
+    assert (status[1::2] == 0).all()
 
 
 def test_the_status_of_the_plan_is_kept(rows, demo):

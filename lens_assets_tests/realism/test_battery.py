@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import binomtest
 
 from lens_assets.campaign.campaign import load_campaign
+from lens_assets.figures import realism as figures
 from lens_assets.realism.battery import COLUMNS, LIKELY_KNOBS, run_battery
 from lens_assets.realism.verdict import judge
 from lens_assets_tests.realism.tables import demo_realism, draw_anchors, draw_background, draw_observables
@@ -105,3 +106,25 @@ def test_every_row_that_can_fail_names_a_knob():
 
 def test_the_battery_repeats_itself():
     assert one_battery().rows.equals(one_battery().rows)
+
+
+def test_both_distributions_of_every_failure_are_drawn_in_their_stratum_with_the_knob():
+    """Colours wrong one way in good seeing and the other way in bad: the strata show what the whole hides."""
+    random = np.random.default_rng(4)
+    anchors, injections = draw_anchors(250, random), draw_observables(400, random)
+    injections["arc_g_minus_r"] += np.where(injections["psfsize_r"] < 1.33, 0.8, -0.8)
+    settings = demo_realism(strata__columns=["psfsize_r"])
+    sky = draw_background(150, random, 1.4)
+    battery = run_battery(anchors, injections, settings, sky)
+    figure = figures.differences(battery, settings, sky)
+    shown = {axis.get_title().split("\n")[0]: axis for axis in figure.axes if axis.get_title()}
+    wrong = battery.rows.loc[battery.rows["verdict"].isin(["FAIL", "WARN"])]
+    assert set(shown) == {f"{row.observable}, {row.stratum}: {row.verdict}" for row in wrong.itertuples()}
+    colour = next(axis for title, axis in shown.items() if title.startswith("arc_g_minus_r, psfsize_r <"))
+    assert "injection.source.g_minus_r" in colour.get_title()
+    assert [line.get_label().split(" (")[0] for line in colour.lines] == ["anchors", "injections, weighted"]
+    below = battery.compared.judging["psfsize_r"] < battery.compared.judging["psfsize_r"].median()
+    assert len(colour.lines[0].get_xdata()) == int(below.sum())
+    assert {line.get_label() for line in shown["background_r, all: FAIL"].lines} == {"untouched", "injected"}
+    calm = one_battery()
+    assert len(figures.differences(calm, demo_realism(), None).axes[0].texts) == 1

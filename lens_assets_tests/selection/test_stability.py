@@ -114,6 +114,9 @@ def test_the_whole_is_stable_but_for_what_is_accepted_and_other_detectors():
     assert stability.overall(frame) == "UNSTABLE"
     assert stability.overall(frame, ["up"]) == "STABLE"
     assert stability.overall(frame.assign(verdict="NOT-EVALUATED"), ["up"]) == "NOT-EVALUATED"
+    few = frame.assign(kind="calibration", verdict=["NOT-EVALUATED", "STABLE", "STABLE"])
+    assert stability.overall(few) == "STABLE"
+    assert stability.overall(few.assign(verdict="UNSTABLE")) == "UNSTABLE"
 
 
 def test_another_detector_is_a_paired_shift_at_its_own_threshold():
