@@ -72,7 +72,10 @@ def sensitivity_report(run: AssetRun) -> Product:
             "unstable": int((report["verdict"] == stability.UNSTABLE).sum()),
         },
         columns=stability.COLUMNS,
-        markdown=f"**{verdict}** but for accepted variants. {stability.RULE}. Other detectors, and calibrations on too few anchors, do not decide.",
+        markdown=(
+            f"**{verdict}** but for accepted variants. {stability.RULE}. Other detectors, and calibrations on too few "
+            "anchors, do not decide."
+        ),
     )
 
 

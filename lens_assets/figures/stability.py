@@ -33,7 +33,7 @@ def shifts(report: pd.DataFrame) -> Figure:
     labels = [f"{name}{_mark(report.loc[report['variant'] == name, 'verdict'])}" for name in variants]
     axis.set_yticks(range(len(variants)), labels, fontsize=8)
     axis.invert_yaxis()
-    axis.set_xlabel("shift of the mean completeness (joint intervals, hosts resampled); shaded: allowed")
+    axis.set_xlabel("shift of the mean completeness (joint intervals); shaded: allowed", fontsize=9)
     axis.legend(fontsize=8)
     return figure
 
