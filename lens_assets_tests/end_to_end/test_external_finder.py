@@ -109,6 +109,7 @@ def audited(exported: tuple[Place, Path]) -> Iterator[Audited]:
     outside = {"kind": "external", "validation_design": "baseline", "description": "ours, by another way"}
     detectors = {OWN: campaign.contents["evaluation"]["detectors"][OWN], "theirs": outside, "scripted": outside}
     place.edit("evaluation", {"detectors": detectors, "primary_detector": "theirs"})
+    place.edit("selection_function", {"failures.remedies": [{"detector": "scripted", "instead_of": OWN}]})
     lineage = build_lineage(load_campaign(place.campaign))
     wanted = [*lineage.ancestors("selection_function_product"), "selection_function_product"]
     for name in wanted:
@@ -141,6 +142,9 @@ def test_realism_is_judged_without_feature_space_and_says_so(audited: Audited) -
         assert report.loc[name, "verdict"] == "NOT-EVALUATED"
         assert not report.loc[name, "gates"]
         assert "it gives scores, not features" in report.loc[name, "requirement"]
+    contaminants = report.loc[["contaminant_fpr", "arcs_on_contaminants"]]
+    assert not contaminants["gates"].any()
+    assert contaminants.loc["arcs_on_contaminants", "verdict"] == "NOT-EVALUATED"
     verdict = audited.lake.file("realism_gate", "verdict.json").read_text(encoding="utf-8")
     assert "Feature space not compared: the finder is external" in verdict
 
@@ -148,8 +152,10 @@ def test_realism_is_judged_without_feature_space_and_says_so(audited: Audited) -
 def test_sensitivity_closure_and_the_product_follow(audited: Audited) -> None:
     from lens_assets.selection.loader import load
 
-    sensitivity = audited.lake.table("sensitivity_report").set_index("detector")
-    assert sensitivity.loc["theirs", "shift"] == sensitivity.loc[OWN, "shift"]
+    sensitivity = audited.lake.table("sensitivity_report").set_index(["kind", "variant", "detector"])
+    brighter = sensitivity.loc[("prior", "brighter"), "shift"]
+    assert brighter["theirs"] == brighter[OWN]
+    assert sensitivity.loc[("detector", "instead_of_theirs", OWN), "shift"] == 0.0
     failures = audited.lake.table("failure_experiments")
     rendered = failures.loc[failures["experiment"] != "confuser_hosts"]
     assert not (rendered["verdict"] == "NOT-EVALUATED").any()
