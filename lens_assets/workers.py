@@ -7,16 +7,16 @@ computed must not depend on who computes it; results come in the order of the wo
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 WORKERS_VARIABLE = "LENS_WORKERS"
 """How many cores rendering and scoring use; all that the process may run on where it is not set."""
 
 Item = TypeVar("Item")
-Share = Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]
+Result = TypeVar("Result")
 
 
 def worker_count() -> int:
@@ -29,11 +29,20 @@ def worker_count() -> int:
     return int(stated)
 
 
-@contextmanager
-def sharing(workers: int) -> Iterator[Share]:
-    """Give a function that applies another to every item on `workers` threads and returns the results in order."""
+def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+    """Yield the results of a function of every item, in order; at most `workers` items are being worked on."""
     if workers == 1:
-        yield lambda function, items: [function(item) for item in items]
+        yield from map(function, items)
         return
     with ThreadPoolExecutor(workers) as pool:
-        yield lambda function, items: list(pool.map(function, items))
+        waiting: deque[Future[Result]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

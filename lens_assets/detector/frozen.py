@@ -23,7 +23,7 @@ from lens_assets.detector.determinism import deterministic, device
 from lens_assets.detector.ensembles import SINGLE, Combiner, combine
 from lens_assets.detector.models import StampNetwork, build_network, contiguous_state
 from lens_assets.imaging.preprocessing import PreprocessingSettings, preprocess, preprocessing_digest
-from lens_assets.workers import sharing, worker_count
+from lens_assets.workers import in_order, worker_count
 
 DETECTOR_FILE = "detector.json"
 FORMAT_VERSION = 1
@@ -110,8 +110,8 @@ class Member:
             return [output.float().cpu().numpy()[: len(chunk)] for output in outputs]
 
         workers = worker_count() if where.type == "cpu" else 1
-        with deterministic(), sharing(workers) as share:
-            parts = share(one_batch, range(0, max(len(stamps), 1), self.batch_size))
+        with deterministic():
+            parts = list(in_order(one_batch, range(0, max(len(stamps), 1), self.batch_size), workers))
         network.to("cpu")
         return [np.concatenate(column) for column in zip(*parts, strict=True)]
 

@@ -242,8 +242,11 @@ def multiply_imaged_radius_arcsec(mass: Mass, directions: int = 720) -> NDArray[
         distance = torch.sqrt(curve_x.square() + curve_y.square()).numpy()
         for row in range(len(reach)):
             order = np.argsort(angle[row], kind="stable")
-            found = np.interp(wanted, angle[row][order], distance[row][order], period=2.0 * np.pi)
-            reach[row] = np.maximum(reach[row], found)
+            # Closed by hand: interp's own `period` would sort again.
+            around = np.concatenate([order[-1:], order, order[:1]])
+            places = angle[row][around]
+            places[0], places[-1] = places[0] - 2.0 * np.pi, places[-1] + 2.0 * np.pi
+            reach[row] = np.maximum(reach[row], np.interp(wanted, places, distance[row][around]))
     return reach
 
 

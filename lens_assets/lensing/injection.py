@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -32,7 +31,7 @@ from lens_assets.lensing.rays import shoot
 from lens_assets.lensing.sources import lens_of, source_fluxes, source_pictures, source_profiles
 from lens_assets.lensing.status import InjectionStatus
 from lens_assets.survey.units import BANDS, PIXEL_SCALE_ARCSEC, flux_to_mag
-from lens_assets.workers import sharing, worker_count
+from lens_assets.workers import in_order, worker_count
 
 ARC_ANNULUS_PX = (4.0, 16.0)
 """Where `arc_snr` is summed: beyond the host's core, within the reach of galaxy-scale Einstein radii."""
@@ -48,8 +47,8 @@ PHYSICAL_RANGES = {
 PSF_COLUMNS = tuple(f"psfsize_{band}" for band in BANDS)
 SIGMA_COLUMNS = tuple(f"sky_sigma_{band}" for band in BANDS)
 
-SMALLEST_SHARE = 16
-"""Fewest stamps a thread is given: below this, starting torch's operations costs more than the second core brings."""
+CORES_OF_A_BATCH = 2
+"""Threads that render at the same time; further cores take other partitions."""
 
 Progress = Callable[[int, int], None]
 HostReader = Callable[[Sequence[str]], NDArray[np.float32]]
@@ -62,15 +61,6 @@ class RenderResult:
     stamps: NDArray[np.float32]
     arcs: NDArray[np.float32]
     truth: pd.DataFrame
-
-
-class BatchRenderer(Protocol):
-    """Renders rows of a plan onto host stamps (n, 3, H, W), with a picture for each row where sources are pictures."""
-
-    def __call__(
-        self, rows: pd.DataFrame, hosts: NDArray[np.float32], source_images: Sequence[SourceImage] | None = None
-    ) -> RenderResult:
-        """Return the batch in row order."""
 
 
 def null_injections(plan_rows: pd.DataFrame) -> pd.DataFrame:
@@ -116,39 +106,32 @@ def render_batches(
     reader_column: str = "host_cutout_path",
     source_images: Sequence[SourceImage] | None = None,
 ) -> Iterator[RenderResult]:
-    """Yield rendered batches of `renderer.batch_stamps` rows in row order; memory does not grow with the rows.
+    """Yield rendered half batches (see `half_batches`) in row order; memory does not grow with the rows.
 
     `read_hosts` is given the values of `reader_column` and returns the host stamps, (n, 3, H, W) float32.
     """
-    size = settings.renderer.batch_stamps
-    with batch_renderer(settings) as render:
-        for start in range(0, len(plan_rows), size):
-            rows = plan_rows.iloc[start : start + size]
-            hosts = read_hosts(rows[reader_column].astype(str).tolist())
-            yield render(rows, hosts, source_images[start : start + size] if source_images else None)
-            if progress is not None:
-                progress(min(start + size, len(plan_rows)), len(plan_rows))
+
+    def one(rows: slice) -> RenderResult:
+        chosen = plan_rows.iloc[rows]
+        hosts = read_hosts(chosen[reader_column].astype(str).tolist())
+        return render_rows(chosen, hosts, settings, source_images[rows] if source_images else None)
+
+    halves = half_batches(len(plan_rows), settings)
+    for rows, rendered in zip(halves, in_order(one, halves, rendering_workers(settings)), strict=True):
+        yield rendered
+        if progress is not None:
+            progress(rows.stop, len(plan_rows))
 
 
-@contextmanager
-def batch_renderer(settings: InjectionSettings) -> Iterator[BatchRenderer]:
-    """Give a function that renders rows of a plan onto their hosts as one batch, shared among the process's cores."""
-    workers = worker_count() if settings.renderer.device == "cpu" else 1
+def half_batches(count: int, settings: InjectionSettings) -> list[slice]:
+    """Return the rows that are rendered together: half a batch, so that two cores have one batch between them."""
+    size = -(-settings.renderer.batch_stamps // CORES_OF_A_BATCH)
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
-    def render(
-        rows: pd.DataFrame, hosts: NDArray[np.float32], source_images: Sequence[SourceImage] | None = None
-    ) -> RenderResult:
-        length = max(-(-len(rows) // workers), SMALLEST_SHARE)
 
-        def part(start: int) -> RenderResult:
-            own = slice(start, start + length)
-            return _render_batch(rows.iloc[own], hosts[own], settings, source_images[own] if source_images else None)
-
-        parts = share(part, range(0, len(rows), length))
-        return parts[0] if len(parts) == 1 else _joined(parts)
-
-    with sharing(workers) as share:
-        yield render
+def rendering_workers(settings: InjectionSettings) -> int:
+    """Return how many threads render: no more than have one batch between them, and one on a GPU."""
+    return min(worker_count(), CORES_OF_A_BATCH) if settings.renderer.device == "cpu" else 1
 
 
 def _joined(parts: Sequence[RenderResult]) -> RenderResult:
@@ -159,12 +142,13 @@ def _joined(parts: Sequence[RenderResult]) -> RenderResult:
     )
 
 
-def _render_batch(
+def render_rows(
     rows: pd.DataFrame,
     hosts: NDArray[np.float32],
     settings: InjectionSettings,
-    source_images: Sequence[SourceImage] | None,
+    source_images: Sequence[SourceImage] | None = None,
 ) -> RenderResult:
+    """Render rows of a plan onto their hosts (n, 3, H, W) together, on one thread."""
     expected = (len(rows), len(BANDS), settings.renderer.stamp_pixels, settings.renderer.stamp_pixels)
     if hosts.shape != expected:
         raise ValueError(f"host stamps have shape {hosts.shape}, expected {expected} (renderer.stamp_pixels)")

@@ -14,17 +14,18 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 from unittest import mock
 
 from lens_assets.assets import injection as assets
 from lens_assets.assets.execution import Lineage, materialise
 from lens_assets.lake.lake import Lake
-from lens_assets.lensing import checkpoints, injection
+from lens_assets.lensing import checkpoints
 from lens_assets.resources.tracking import Tracking
 from lens_assets_tests.assets.test_injection import SHARP, small_campaign
 
-BATCH = 5
+BATCH = 10
 WHOLE, KILLED = "whole", "killed"
 
 
@@ -55,16 +56,19 @@ STORED = {"injection_plan": None, "cutouts": "sky"}
 
 
 def _die_at(moment: Moment | None, log: Path) -> list[Any]:
-    """Return patches that log every batch rendered and kill the process at its moment."""
+    """Return patches that log every half batch rendered and kill the process at its moment."""
     calls = {"rendering": 0, "half written": 0, "kept": 0}
 
     def now(event: str, before_dying: Callable[[], object] = lambda: None) -> None:
-        calls[event] += 1
-        if moment == Moment(event, calls[event]):
+        with lock:
+            calls[event] += 1
+            mine = moment == Moment(event, calls[event])
+        if mine:
             before_dying()
             os.kill(os.getpid(), signal.SIGKILL)
 
-    real_render, real_keep, real_write = injection._render_batch, checkpoints._keep, checkpoints.write_stamps
+    real_render, real_keep, real_write = checkpoints.render_rows, checkpoints._keep, checkpoints.write_stamps
+    lock = Lock()
 
     def rendering(*arguments: Any) -> Any:
         with log.open("a") as stream:
@@ -82,7 +86,7 @@ def _die_at(moment: Moment | None, log: Path) -> list[Any]:
         now("kept")
 
     return [
-        mock.patch.object(injection, "_render_batch", rendering),
+        mock.patch.object(checkpoints, "render_rows", rendering),
         mock.patch.object(checkpoints, "write_stamps", writing),
         mock.patch.object(checkpoints, "_keep", keeping),
     ]

@@ -54,10 +54,10 @@ def test_bytes_do_not_depend_on_the_batch(rows, stamps, demo, rendered, batch):
     assert again.truth.equals(rendered.truth)
 
 
-@pytest.mark.parametrize("workers", ["1", "3"])
-def test_bytes_do_not_depend_on_how_many_threads_share_a_batch(rows, stamps, demo, rendered, workers, monkeypatch):
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_bytes_do_not_depend_on_how_many_threads_render(rows, stamps, demo, rendered, workers, monkeypatch):
     monkeypatch.setenv("LENS_WORKERS", workers)
-    again = render_injections(rows, stamps, with_(demo, renderer={"batch_stamps": 60}))
+    again = render_injections(rows, stamps, with_(demo, renderer={"batch_stamps": 24}))
     assert again.stamps.tobytes() == rendered.stamps.tobytes()
     assert again.truth.equals(rendered.truth)
 
