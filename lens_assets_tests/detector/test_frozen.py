@@ -202,3 +202,12 @@ def test_choices_refuse_the_test_split(members: tuple[Member, Member], validatio
     frames["m1"].loc[3, "split"] = "test"
     with pytest.raises(ValueError, match="expected validation only"):
         freeze("best", settings, by_name, frames)
+
+
+def test_scores_do_not_depend_on_how_many_threads_share_the_batches(members, stamps, monkeypatch):
+    small = [single(replace(members[0], batch_size=16)) for _ in range(2)]
+    scores = []
+    for detector, workers in zip(small, ("1", "3"), strict=True):
+        monkeypatch.setenv("LENS_WORKERS", workers)
+        scores.append(detector.score(stamps).tobytes())
+    assert scores[0] == scores[1]
