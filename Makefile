@@ -11,12 +11,13 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: setup demo test ui bench lint clean help
+.PHONY: setup demo closure test ui bench lint clean help
 
 help:
 	@echo "make demo     run the whole lineage on the demo campaign (sets up .venv first)"
 	@echo "make test     run the tests            make lint   ruff, mypy, import contracts"
 	@echo "make ui       Dagster and MLflow UIs   make bench  the benchmark table"
+	@echo "make closure  completeness against 10,000 true lenses of a simulated sky, after make demo"
 	@echo "make setup    only set up .venv        make clean  remove .venv and what the demo wrote"
 
 setup: $(STAMP)
@@ -26,6 +27,9 @@ $(STAMP): pyproject.toml constraints.txt deploy/setup.sh
 
 demo: $(STAMP)
 	@$(BIN)/python -m lens_assets.cli --campaign demo run
+
+closure: $(STAMP)
+	@$(BIN)/python -m lens_assets.cli --campaign demo closure $(CLOSURE_ARGUMENTS)
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadscope --no-loadscope-reorder $(PYTEST_ARGUMENTS)

@@ -62,6 +62,7 @@ def _places() -> str:
 
 def _expected_errors() -> tuple[type[Exception], ...]:
     from lens_assets.assets.execution import GateClosed
+    from lens_assets.automation.closure import ClosureError
     from lens_assets.automation.questions import QuestionError
     from lens_assets.automation.stamp_export import ExportError
     from lens_assets.campaign.errors import CampaignError
@@ -70,7 +71,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from lens_assets.lensing.source_bank import SourceBankError
     from lens_assets.selection.loader import OutsideGridError
 
-    own = (SourceBankError, QuestionError, ExportError, ScoreFileError, OutsideGridError, GateClosed)
+    own = (SourceBankError, QuestionError, ExportError, ClosureError, ScoreFileError, OutsideGridError, GateClosed)
     return (CampaignError, LakeError, InUseError, *own)
 
 
@@ -95,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     bank.add_argument("catalog", type=Path, help="FITS table of the catalog, the files that it names beside it")
     bank.add_argument("output", type=Path, help="HDF5 file of the bank, for injection source.bank")
     bank.set_defaults(command=_write_bank)
+    _add_closure(commands)
     return parser
 
 
@@ -132,6 +134,19 @@ def _add_exchange(commands: Any) -> None:
     check.add_argument("--output", choices=("probability", "logit"), default="probability", help="what a score is")
     check.add_argument("--stamps", type=Path, help="stamps.csv of the export: every stamp must have a score")
     check.set_defaults(command=_check_scores)
+
+
+def _add_closure(commands: Any) -> None:
+    close = commands.add_parser("closure", help="hold completeness against true lenses of a simulated sky of its own")
+    close.add_argument("--lenses", type=int, help="true lenses drawn (default: closure.yaml)")
+    close.add_argument("--hosts", type=int, help="other galaxies drawn, into which injections go")
+    close.add_argument("--injections", type=int, help="injections")
+    close.add_argument("--workers", type=int, help="processes")
+    close.add_argument("--detector", nargs="+", help="frozen detectors that are asked (default: the primary one)")
+    close.add_argument("--model", type=Path, help="YAML of a TorchScript finder, as an entry of external.yaml")
+    close.add_argument("--threshold", type=float, default=0.5, help="score at which --model detects (default 0.5)")
+    close.add_argument("--to", type=Path, help="folder of the report (default: closure/ in the state folder)")
+    close.set_defaults(command=_closure)
 
 
 def _open() -> tuple[Lineage, Lake]:
@@ -226,6 +241,29 @@ def _merge_releases(options: argparse.Namespace) -> int:
         raise QuestionError(str(error)) from error
     print("\n".join(lines))
     return 0
+
+
+def _closure(options: argparse.Namespace) -> int:
+    from lens_assets.automation import closure
+    from lens_assets.campaign.campaign import load_campaign
+    from lens_assets.resources.lake import LakeResource
+
+    started, campaign = time.monotonic(), load_campaign()
+    sizes = {name: getattr(options, name) for name in ("lenses", "hosts", "injections", "workers")}
+    settings = closure.stated_settings(campaign, **sizes)
+    folder = options.to or Path(os.environ[STATE_VARIABLE]) / "closure"
+    folder.mkdir(parents=True, exist_ok=True)
+    if options.model:
+        finders = closure.model_finder(options.model, options.threshold, folder)
+    else:
+        names = options.detector or [campaign.evaluation.primary_detector]
+        finders = closure.frozen_finders(campaign, LakeResource().open(campaign), names)
+    with closure.Reporter() as progress:
+        report = closure.close(campaign, closure.job_of(campaign, settings, finders), finders, folder, progress)
+    print((folder / closure.SUMMARY).read_text(encoding="utf-8"), end="")
+    print(f"{folder / closure.REPORT} and {closure.FIGURE}, in {time.monotonic() - started:.0f} s")
+    audited = report.loc[report["audited"]]
+    return 0 if (audited["verdict"] == "PASS").all() else EXIT_NO_GO
 
 
 def _export_stamps(options: argparse.Namespace) -> int:

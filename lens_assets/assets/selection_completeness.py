@@ -13,7 +13,7 @@ from lens_assets.assets.selection_readers import trials_of_detector
     inputs=("injection_batches", "injection_scores", "frozen_detector", "footprint_conditions"),
     settings=("selection_function", "evaluation"),
     partitions="detector",
-    code_version="completeness-2",
+    code_version="completeness-3",
     behind="realism_gate",
 )
 def completeness_table(run: AssetRun) -> Product:
@@ -28,7 +28,7 @@ def completeness_table(run: AssetRun) -> Product:
     from lens_assets.selection.completeness import COMPLETENESS_COLUMNS, completeness_grid, thresholds_of
     from lens_assets.selection.marginals import PER_TRIAL, footprint_marginal, marginal, null_floor
     from lens_assets.selection.merging import merged_grid
-    from lens_assets.selection.models import monotone_grid
+    from lens_assets.selection.models import modelled_grids
     from lens_assets.selection.product import completeness_at
 
     settings, audit = run.campaign.selection_function, run.campaign.evaluation.thresholds.audit
@@ -50,7 +50,7 @@ def completeness_table(run: AssetRun) -> Product:
         "merged": merged_grid(trials, *common),
     }
     if settings.models:
-        side["models"] = monotone_grid(table, *common[1:])
+        side["models"] = modelled_grids(settings.models, table, *common[1:])
     point = settings.reference
     at = completeness_at(table, point.theta_e_arcsec, point.psf_fwhm_arcsec, point.depth_mag, audit, str(run.partition))
     plots = {

@@ -43,7 +43,7 @@ _SCORES = ["injection_id", "host_score", "injected_score"]
         "release_gate",
     ),
     settings=("selection_function", "injection", "evaluation", "report"),
-    code_version="selection-function-3",
+    code_version="selection-function-4",
     behind="release_gate",
 )
 def selection_function_product(run: AssetRun) -> Product:
@@ -154,6 +154,7 @@ def _quoted(run: AssetRun, grid: pd.DataFrame, names: list[str]) -> pd.DataFrame
 def _facts(run: AssetRun, counts: dict[str, int], footprint: pd.DataFrame) -> dict[str, Any]:
     from lens_assets.selection.footprint import OUTSIDE_GRID
     from lens_assets.selection.merging import RULE
+    from lens_assets.selection.models import MEANINGS
 
     campaign, settings = run.campaign, run.campaign.selection_function
     point = settings.reference
@@ -169,7 +170,7 @@ def _facts(run: AssetRun, counts: dict[str, int], footprint: pd.DataFrame) -> di
         f"depth {point.depth_mag} mag",
         "prior_of_intervals": f"Beta({settings.intervals.prior_alpha}, {settings.intervals.prior_beta})",
         "merged_cells": f"{RULE} At most {settings.intervals.maximum_merged_cells} cells.",
-        "models": ", ".join(settings.models) or "none; nothing is smoothed",
+        "models": "; ".join(MEANINGS[name] for name in settings.models) or "none; nothing is smoothed",
         "closure": _closure_words(run, campaign.evaluation.thresholds.audit),
         **counts,
     }

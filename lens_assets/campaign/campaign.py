@@ -26,6 +26,7 @@ from lens_assets.environment import CAMPAIGNS_FOLDER, located_campaign
 
 if TYPE_CHECKING:
     from lens_assets.campaign.stages.catalogs import CatalogsSettings
+    from lens_assets.campaign.stages.closure import ClosureSettings
     from lens_assets.campaign.stages.cutouts import CutoutsSettings
     from lens_assets.campaign.stages.evaluation import EvaluationSettings
     from lens_assets.campaign.stages.experiments import ExperimentSettings
@@ -60,7 +61,7 @@ STAGES = (
     "selection_function",
     "report",
 )
-OPTIONAL_STAGES = ("simulated_sky", "external")
+OPTIONAL_STAGES = ("simulated_sky", "external", "closure")
 EXPERIMENTS = "experiments"
 
 
@@ -142,6 +143,11 @@ class Campaign:
     def external(self) -> ExternalSettings | None:
         """Scores and models of finders that were not trained here, for campaigns that audit any."""
         return self.stages.get("external")  # type: ignore[return-value]
+
+    @property
+    def closure(self) -> ClosureSettings | None:
+        """Closure at scale, for campaigns whose sky is simulated."""
+        return self.stages.get("closure")  # type: ignore[return-value]
 
     @property
     def injection(self) -> InjectionSettings:

@@ -45,6 +45,9 @@ def _problem(campaign: Campaign, stage: str, key: str, found: object, expected: 
 def _simulated_sky(campaign: Campaign) -> Iterable[Problem]:
     simulated = campaign.survey.source == "simulated"
     sky = campaign.simulated_sky
+    if campaign.closure is not None and not simulated:
+        expected = "absent, since only the lenses of a simulated sky are known"
+        yield _problem(campaign, "closure", "file", "present", expected)
     if simulated != (sky is not None):
         expected = f"{'present' if simulated else 'absent'}, since survey.source is {campaign.survey.source}"
         yield _problem(campaign, "simulated_sky", "file", "missing" if simulated else "present", expected)

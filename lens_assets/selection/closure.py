@@ -44,7 +44,8 @@ class ClosureResult:
     """Predicted against true recall.
 
     `bias` is predicted minus true; its standard error holds the counting noise of both sides. `coverage` has one row
-    a level: how many strata of true lenses fell into the predictive interval, and the p-value of that count.
+    a level: how many strata of true lenses fell into the predictive interval, and the p-value of that count. `lenses`
+    are those that were predicted, with the stratum that did it.
     """
 
     n_lenses: int
@@ -55,6 +56,7 @@ class ClosureResult:
     standard_error: float
     coverage: pd.DataFrame
     strata: pd.DataFrame
+    lenses: pd.DataFrame
 
     def numbers(self) -> dict[str, float]:
         """Return the scalars as columns of a report."""
@@ -94,14 +96,12 @@ def predict_by_stratum(
     result = lenses.reset_index(drop=True).assign(stratum="", level=-1, stratum_k=0, stratum_n=0)
     for number, columns in enumerate(levels):
         counts = trials.groupby(list(columns))["passed"].agg(["sum", "count"])
-        keys = pd.MultiIndex.from_frame(result[list(columns)]) if len(columns) > 1 else pd.Index(result[columns[0]])
-        matched = counts.reindex(keys).fillna(0).to_numpy(dtype=np.int64)
+        matched = counts.reindex(_keys(result, columns)).fillna(0).to_numpy(dtype=np.int64)
         take = (result["level"].to_numpy() < 0) & (matched[:, 1] >= minimum_trials)
         result.loc[take, "level"] = number
         result.loc[take, "stratum_k"] = matched[take, 0]
         result.loc[take, "stratum_n"] = matched[take, 1]
-        names = [f"{number}:{key}" for key in keys]
-        result.loc[take, "stratum"] = np.asarray(names, dtype=object)[take]
+        result.loc[take, "stratum"] = np.asarray(_names(number, result, columns), dtype=object)[take]
     return result
 
 
@@ -112,20 +112,28 @@ def closure(
     prior: BetaPrior,
     seed: int,
     minimum_trials: int = MINIMUM_STRATUM_TRIALS,
+    cluster: str | None = None,
 ) -> ClosureResult:
-    """Compare the recall of true lenses (boolean column `passed`) with what the trials predict for them."""
+    """Compare the recall of true lenses (boolean column `passed`) with what the trials predict for them.
+
+    `cluster` names the column of the trials whose equal values share a fate, such as the host; the standard error is
+    then the larger of that of independent trials and that of independent clusters.
+    """
     predicted = predict_by_stratum(lenses, trials, levels, minimum_trials)
     matched = predicted.loc[predicted["level"] >= 0]
     n_unmatched = len(predicted) - len(matched)
     if matched.empty:
         empty = pd.DataFrame(columns=["level", "n_strata", "n_covered", "coverage", "p_value"])
         nan = float("nan")
-        return ClosureResult(0, n_unmatched, nan, nan, nan, nan, empty, _strata(matched))
+        return ClosureResult(0, n_unmatched, nan, nan, nan, nan, empty, _strata(matched), matched)
     strata = _strata(matched)
     rate = strata["k"] / strata["n"]
     share = strata["n_lenses"] / len(matched)
     true_recall, predicted_recall = float(matched["passed"].mean()), float((share * rate).sum())
-    measured_variance = (share**2 * _posterior_variance(strata["k"], strata["n"], prior)).sum()
+    strata["variance"] = _posterior_variance(strata["k"], strata["n"], prior)
+    measured_variance = float((share**2 * strata["variance"]).sum())
+    if cluster is not None:
+        measured_variance = max(measured_variance, _cluster_variance(strata, share, trials, levels, cluster))
     smooth = (strata["k"] + prior[0]) / (strata["n"] + sum(prior))
     lens_variance = (strata["n_lenses"] * smooth * (1.0 - smooth)).sum() / len(matched) ** 2
     return ClosureResult(
@@ -137,7 +145,30 @@ def closure(
         standard_error=float(np.sqrt(measured_variance + lens_variance)),
         coverage=coverage_table(strata, prior, seed),
         strata=strata,
+        lenses=matched.reset_index(drop=True),
     )
+
+
+def _cluster_variance(
+    strata: pd.DataFrame, share: pd.Series, trials: pd.DataFrame, levels: Sequence[Sequence[str]], cluster: str
+) -> float:
+    """Return the variance of the predicted recall if trials of one cluster pass or fail together (linearisation)."""
+    known = strata.assign(weight=share / strata["n"], rate=strata["k"] / strata["n"]).set_index("stratum")
+    influence = np.zeros(len(trials))
+    for number, columns in enumerate(levels):
+        found = known[["weight", "rate"]].reindex(_names(number, trials, columns))
+        residual = trials["passed"].to_numpy(np.float64) - found["rate"].to_numpy()
+        influence += np.nan_to_num(found["weight"].to_numpy() * residual)
+    return float((pd.Series(influence).groupby(trials[cluster].to_numpy()).sum() ** 2).sum())
+
+
+def _names(number: int, rows: pd.DataFrame, columns: Sequence[str]) -> list[str]:
+    """Return the name of the stratum of each row at a level."""
+    return [f"{number}:{key}" for key in _keys(rows, columns)]
+
+
+def _keys(rows: pd.DataFrame, columns: Sequence[str]) -> pd.Index:
+    return pd.MultiIndex.from_frame(rows[list(columns)]) if len(columns) > 1 else pd.Index(rows[columns[0]])
 
 
 def _strata(matched: pd.DataFrame) -> pd.DataFrame:

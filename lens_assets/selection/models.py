@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from lens_assets.campaign.stages.selection_function import GridSettings, IntervalSettings
+from lens_assets.selection.hierarchical import fit_hierarchical
 from lens_assets.selection.rates import LEVELS
 from lens_assets.sky.randomness import generator
 
 FloatArray = NDArray[np.float64]
-MONOTONE = "monotone"
+MONOTONE, HIERARCHICAL = "monotone", "hierarchical"
+MEANINGS = {
+    MONOTONE: "monotone: C is assumed to rise with Einstein radius and depth and to fall with the width of the PSF",
+    HIERARCHICAL: "hierarchical: a cell is drawn to a smooth surface, an effect of Einstein radius times one of the "
+    "conditions, the more the fewer trials it has; how far is fitted to all cells",
+}
 INCREASING = (True, False, True)
 """C rises with Einstein radius, falls with the width of the PSF and rises with depth."""
-_DRAWS = 200
+_DRAWS, _POOLED_DRAWS = 200, 2000
 _SWEEPS = 500
 _TOLERANCE = 1e-6
 
@@ -59,6 +67,14 @@ def _along(values: FloatArray, weights: FloatArray, axis: int, increasing: bool)
     return np.moveaxis(sign * fitted, -1, axis)
 
 
+def modelled_grids(
+    names: Sequence[str], table: pd.DataFrame, grid: GridSettings, intervals: IntervalSettings, seed: int
+) -> pd.DataFrame:
+    """Return the completeness table under each named model, one below the other; column `model` says which."""
+    makers = {MONOTONE: monotone_grid, HIERARCHICAL: hierarchical_grid}
+    return pd.concat([makers[name](table, grid, intervals, seed) for name in names], ignore_index=True)
+
+
 def monotone_grid(table: pd.DataFrame, grid: GridSettings, intervals: IntervalSettings, seed: int) -> pd.DataFrame:
     """Return the completeness table under the assumption that C is monotone along each axis; column `model` says so.
 
@@ -66,18 +82,48 @@ def monotone_grid(table: pd.DataFrame, grid: GridSettings, intervals: IntervalSe
     Biometrics 59, 286); the mean and the quantiles of the projections replace those of the cells. Trials are taken as
     independent. Cells without trials stay without a number; counts and support are those of the cells.
     """
+
+    def project(k: FloatArray, n: FloatArray, rng: np.random.Generator) -> FloatArray:
+        posterior = rng.beta(k + intervals.prior_alpha, n - k + intervals.prior_beta, size=(_DRAWS, *k.shape))
+        return monotone_projection(posterior, np.maximum(n, 1e-6))
+
+    return _modelled(table, grid, seed, MONOTONE, project)
+
+
+def hierarchical_grid(table: pd.DataFrame, grid: GridSettings, intervals: IntervalSettings, seed: int) -> pd.DataFrame:
+    """Return the completeness table under the hierarchical model; column `model` says so.
+
+    See `hierarchical.py`. Its own prior takes the place of that of the intervals. Trials are taken as independent;
+    cells without trials stay without a number, and counts and support are those of the cells.
+    """
+    del intervals
+
+    def pool(k: FloatArray, n: FloatArray, rng: np.random.Generator) -> FloatArray:
+        flat = (k.shape[0], -1)
+        drawn = fit_hierarchical(k.reshape(flat), n.reshape(flat)).draws(
+            k.reshape(flat), n.reshape(flat), _POOLED_DRAWS, rng
+        )
+        return drawn.reshape(_POOLED_DRAWS, *k.shape)
+
+    return _modelled(table, grid, seed, HIERARCHICAL, pool)
+
+
+def _modelled(
+    table: pd.DataFrame,
+    grid: GridSettings,
+    seed: int,
+    name: str,
+    draw: Callable[[FloatArray, FloatArray, np.random.Generator], FloatArray],
+) -> pd.DataFrame:
+    """Return the table with rates from `draw`, which is given k and n (theta_E, PSF, depth) of each threshold."""
     shape = (grid.theta_e_arcsec.count, grid.psf_fwhm_arcsec.count, grid.depth_mag.count)
-    axes = ["theta_e_arcsec", "psf_fwhm_arcsec", "depth_mag"]
     parts = []
     for threshold, cells in table.groupby("threshold", sort=False):
-        ordered = cells.sort_values(axes)
-        k, n = (ordered[name].to_numpy(np.float64).reshape(shape) for name in ("k", "n"))
-        rng = generator(seed, str(threshold), "monotone-model")
-        posterior = rng.beta(k + intervals.prior_alpha, n - k + intervals.prior_beta, size=(_DRAWS, *shape))
-        weights = np.maximum(n, 1e-6)
-        drawn = monotone_projection(posterior, weights).reshape(_DRAWS, -1)
-        parts.append(_replaced(ordered, drawn).loc[cells.index])
-    return pd.concat(parts).assign(model=MONOTONE)
+        ordered = cells.sort_values(["theta_e_arcsec", "psf_fwhm_arcsec", "depth_mag"])
+        k, n = (ordered[column].to_numpy(np.float64).reshape(shape) for column in ("k", "n"))
+        drawn = draw(k, n, generator(seed, str(threshold), f"{name}-model"))
+        parts.append(_replaced(ordered, drawn.reshape(len(drawn), -1)).loc[cells.index])
+    return pd.concat(parts).assign(model=name)
 
 
 def _replaced(cells: pd.DataFrame, drawn: FloatArray) -> pd.DataFrame:

@@ -47,6 +47,16 @@ class TangentPlane:
         dec = np.degrees(np.arctan2(np.sin(dec0) + eta * np.cos(dec0), np.hypot(xi, denominator)))
         return np.mod(ra, 360.0), dec
 
+    def to_pixels(self, ra_deg: FloatArray, dec_deg: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return zero-based pixel coordinates of (ra, dec) in degrees, shape (N,): the inverse of `to_sky`."""
+        scale = np.radians(PIXEL_SCALE_ARCSEC / 3600.0)
+        turn = np.radians(np.asarray(ra_deg, float) - self.ra_deg)
+        dec, dec0 = np.radians(np.asarray(dec_deg, float)), np.radians(self.dec_deg)
+        depth = np.sin(dec) * np.sin(dec0) + np.cos(dec) * np.cos(dec0) * np.cos(turn)
+        xi = np.cos(dec) * np.sin(turn) / depth
+        eta = (np.sin(dec) * np.cos(dec0) - np.cos(dec) * np.sin(dec0) * np.cos(turn)) / depth
+        return self.reference_pixel - xi / scale, self.reference_pixel + eta / scale
+
 
 @lru_cache(maxsize=1)
 def _row_columns() -> tuple[NDArray[np.int64], NDArray[np.int64]]:

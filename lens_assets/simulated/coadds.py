@@ -40,8 +40,14 @@ class Coadd:
 
 def render_brick(settings: SimulatedSkySettings, brick: Brick, objects: pd.DataFrame) -> Coadd:
     """Return the coadd of a brick whose objects (with lens columns) are given."""
+    return render_pixels(settings, brick, objects, brick.exposures(settings.seed))
+
+
+def render_pixels(
+    settings: SimulatedSkySettings, brick: Brick, objects: pd.DataFrame, exposures: dict[str, NDArray[np.int16]]
+) -> Coadd:
+    """Return the coadd under the given exposure maps, (pixels, pixels) by band."""
     light = render_light(settings, brick, objects)
-    exposures = brick.exposures(settings.seed)
     maskbits = maskbits_map(objects, exposures)
     pixels = brick.plane.pixels
     columns, rows = np.meshgrid(np.arange(pixels), np.arange(pixels))

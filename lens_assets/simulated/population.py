@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lens_assets.campaign.stages.simulated_sky import SimulatedSkySettings
+from lens_assets.campaign.stages.simulated_sky import PopulationSettings, SimulatedSkySettings
 from lens_assets.simulated import distributions as measured
 from lens_assets.sky.randomness import generator
 from lens_assets.survey.units import PIXEL_SCALE_ARCSEC, mag_to_flux
@@ -220,8 +220,8 @@ def _companions(rng: Rng, parent: Row) -> list[Row]:
 class _Places:
     """Places of the systems of a brick: bright ones keep a distance from one another, as far as that can be had."""
 
-    def __init__(self, rng: Rng, pixels: int, separation_px: float) -> None:
-        self.rng, self.pixels, self.separation_px = rng, pixels, separation_px
+    def __init__(self, rng: Rng, pixels: int, separation_px: float, margin_px: float = STAMP_MARGIN_PX) -> None:
+        self.rng, self.pixels, self.separation_px, self.margin_px = rng, pixels, separation_px, margin_px
         self.taken: list[tuple[float, float]] = []
 
     def _within(self, margin: float) -> NDArray[np.float64]:
@@ -239,9 +239,9 @@ class _Places:
         return (strip, float(y)) if self.rng.random() < 0.5 else (float(x), self.pixels - 1 - strip)
 
     def apart(self) -> tuple[float, float]:
-        """Return a place where a stamp fits, apart from earlier ones; after 200 tries the last is taken."""
+        """Return a place off the margin, apart from earlier ones; after 200 tries the last is taken."""
         for _ in range(200):
-            x, y = self._within(STAMP_MARGIN_PX)
+            x, y = self._within(self.margin_px)
             if all((x - u) ** 2 + (y - v) ** 2 >= self.separation_px**2 for u, v in self.taken):
                 break
         self.taken.append((float(x), float(y)))
@@ -252,23 +252,58 @@ def draw_brick(settings: SimulatedSkySettings, brickname: str) -> pd.DataFrame:
     """Return the objects of one brick, one row each, in the order drawn (`object_id` is unique over the sky)."""
     rng = generator(settings.seed, brickname, "population")
     population, pixels = settings.population, settings.layout.brick_pixels
-    area = (pixels / population.reference_pixels) ** 2
     places = _Places(rng, pixels, population.minimum_separation_arcsec / PIXEL_SCALE_ARCSEC)
+
+    def place() -> tuple[float, float]:
+        return places.near_the_edge() if rng.random() < population.edge_fraction else places.apart()
+
+    return _table(_systems(rng, population, pixels, places, place), brickname)
+
+
+def draw_field(settings: SimulatedSkySettings, name: str, kind: str, pixels: int) -> pd.DataFrame:
+    """Return the objects of a field of `pixels` a side about one object of a class, which is the first row.
+
+    The others are as numerous as in a brick and keep the same distance. None of them is a lens: where the sky has
+    one, an ordinary galaxy like its host stands instead, since no survey has two lenses within a stamp.
+    """
+    rng = generator(settings.seed, name, "population")
+    population = settings.population
+    ordinary = population.massive_early_type + population.lens
+    rare = population.bright_star_fraction * (pixels / max(settings.layout.brick_pixels, pixels)) ** 2
+    around = population.model_copy(update={"lens": 0, "massive_early_type": ordinary, "bright_star_fraction": rare})
+    places = _Places(rng, pixels, population.minimum_separation_arcsec / PIXEL_SCALE_ARCSEC, 0.0)
+    centre = (pixels - 1) / 2.0 + rng.uniform(-0.5, 0.5, size=2)
+    places.taken.append((float(centre[0]), float(centre[1])))
+    row = DRAW[kind](rng) | {"kind": kind, "x_px": float(centre[0]), "y_px": float(centre[1])}
+    rows = [row, *(_companions(rng, row) if kind == "merger" else [])]
+    return _table([*rows, *_systems(rng, around, pixels, places, places.apart)], name)
+
+
+def _systems(
+    rng: Rng,
+    population: PopulationSettings,
+    pixels: int,
+    places: _Places,
+    place: Callable[[], tuple[float, float]],
+) -> list[Row]:
+    """Return what an area of `pixels` a side holds; `place` returns the place of the next bright system."""
+    area = (pixels / population.reference_pixels) ** 2
     rows: list[Row] = []
     for kind in (*BRIGHT_KINDS, "faint", "star"):
         expected = getattr(population, kind) * area
         for _ in range(int(expected + rng.random())):
-            if kind in ("faint", "star"):
-                x, y = places.anywhere()
-            else:
-                x, y = places.near_the_edge() if rng.random() < population.edge_fraction else places.apart()
+            x, y = places.anywhere() if kind in ("faint", "star") else place()
             row = DRAW[kind](rng) | {"kind": kind, "x_px": x, "y_px": y}
             rows.append(row)
             rows += _companions(rng, row) if kind == "merger" else []
     if rng.random() < population.bright_star_fraction:
         x, y = places.anywhere()
         rows.append(bright_star(rng) | {"kind": "bright_star", "x_px": x, "y_px": y})
+    return rows
+
+
+def _table(rows: list[Row], name: str) -> pd.DataFrame:
     table = pd.DataFrame(rows)
-    table.insert(0, "object_id", [f"{brickname}-{index:04d}" for index in range(len(table))])
-    table.insert(1, "brickname", brickname)
+    table.insert(0, "object_id", [f"{name}-{index:04d}" for index in range(len(table))])
+    table.insert(1, "brickname", name)
     return table

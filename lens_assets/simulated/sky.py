@@ -71,10 +71,15 @@ def draw_sky(settings: SimulatedSkySettings) -> Sky:
 
 def draw_brick(settings: SimulatedSkySettings, brick: Brick) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return (objects, sources) of one brick."""
-    objects = population.draw_brick(settings, brick.name)
+    return describe(settings, brick, population.draw_brick(settings, brick.name), brick.exposures(settings.seed))
+
+
+def describe(
+    settings: SimulatedSkySettings, brick: Brick, objects: pd.DataFrame, exposures: dict[str, NDArray[np.int16]]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return (objects with positions, lens columns and galaxy_id; sources) of objects placed in a brick."""
     objects["ra"], objects["dec"] = brick.plane.to_sky(objects["x_px"].to_numpy(), objects["y_px"].to_numpy())
     objects = _with_lenses(objects, settings, brick.conditions)
-    exposures = brick.exposures(settings.seed)
     sources = catalogue_of_brick(
         objects, brick.conditions, exposures, maskbits_map(objects, exposures), brick.plane, settings
     )

@@ -7,9 +7,10 @@ image is exactly 0 and the inverse variance 0; such pixels are counted, since no
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import fitsio
@@ -32,6 +33,8 @@ FULL_READ_TILE_RATIO = 1.6
 
 _READ_ERRORS = (OSError, ValueError, RuntimeError)
 FloatArray = NDArray[np.float32]
+Windows = Callable[[str, str, NDArray[np.int64], NDArray[np.int64], int], NDArray]
+"""Returns windows (N, side, side) of a (product, band) about (column, row)."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,6 @@ def read_stamps_from_brick(
     files: SurveyFiles, brick: str, ra_deg: ArrayLike, dec_deg: ArrayLike, size: int
 ) -> BrickStamps:
     """Cut square stamps of `size` pixels (odd) around positions (N,) in degrees out of one brick's coadds."""
-    if size % 2 == 0 or size < 1:
-        raise ValueError(f"stamp size {size} px; expected an odd number, so that a source has a central pixel")
     ra = np.atleast_1d(np.asarray(ra_deg, np.float64))
     dec = np.atleast_1d(np.asarray(dec_deg, np.float64))
     result = _empty(len(ra), size)
@@ -87,21 +88,55 @@ def read_stamps_from_brick(
     except _FaultError as fault:
         _mark(result, slice(None), fault)
         return result
+    _cut(result, partial(_windows, files, brick, shape), x, y, size, shape, brick)
+    return result
+
+
+def cut_stamps(
+    planes: Mapping[tuple[str, str], NDArray], x_px: ArrayLike, y_px: ArrayLike, size: int, name: str
+) -> BrickStamps:
+    """Cut square stamps of `size` pixels (odd) around pixel positions (N,), zero-based, out of planes in memory.
+
+    `planes` maps (product, band), such as ("image", "r") and ("maskbits", ""), to (rows, columns) of one shape; `name`
+    is what a fault calls them.
+    """
+    x, y = np.atleast_1d(np.asarray(x_px, np.float64)), np.atleast_1d(np.asarray(y_px, np.float64))
+    result = _empty(len(x), size)
+    rows, columns = planes["image", BANDS[0]].shape
+
+    def windows(product: str, band: str, column: NDArray[np.int64], row: NDArray[np.int64], side: int) -> NDArray:
+        views = np.lib.stride_tricks.sliding_window_view(planes[product, band], (side, side))
+        return views[row - side // 2, column - side // 2]
+
+    _cut(result, windows, x, y, size, (rows, columns), name)
+    return result
+
+
+def _cut(
+    result: BrickStamps,
+    windows: Windows,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    size: int,
+    shape: tuple[int, int],
+    name: str,
+) -> None:
     column, row = np.floor(x + 0.5).astype(np.int64), np.floor(y + 0.5).astype(np.int64)
     result.x_offset_arcsec[:] = (x - column) * PIXEL_SCALE_ARCSEC
     result.y_offset_arcsec[:] = (y - row) * PIXEL_SCALE_ARCSEC
     half = size // 2
     inside = (column >= half) & (row >= half) & (column + half < shape[1]) & (row + half < shape[0])
-    edge = f"{brick}: the stamp reaches beyond the image of {shape[1]} x {shape[0]} px"
+    edge = f"{name}: the stamp reaches beyond the image of {shape[1]} x {shape[0]} px"
     _mark(result, ~inside, _FaultError(OUTSIDE_IMAGE, edge))
     try:
-        _fill(result, files, brick, np.flatnonzero(inside), column, row, size, shape)
+        _fill(result, windows, np.flatnonzero(inside), column, row, size)
     except _FaultError as fault:
         _mark(result, inside, fault)
-    return result
 
 
 def _empty(count: int, size: int) -> BrickStamps:
+    if size % 2 == 0 or size < 1:
+        raise ValueError(f"stamp size {size} px; expected an odd number, so that a source has a central pixel")
     return BrickStamps(
         stamps=np.zeros((count, len(BANDS), size, size), np.float32),
         sky_sigma=np.full((count, len(BANDS)), np.nan, np.float32),
@@ -172,17 +207,15 @@ def _image(path: Path) -> Iterator[fitsio.hdu.ImageHDU]:
 
 def _fill(
     result: BrickStamps,
-    files: SurveyFiles,
-    brick: str,
+    windows: Windows,
     index: NDArray[np.int64],
     column: NDArray[np.int64],
     row: NDArray[np.int64],
     size: int,
-    shape: tuple[int, int],
 ) -> None:
     for number, band in enumerate(BANDS):
         pixels = {
-            product: _windows(files, brick, product, band, column[index], row[index], window, shape)
+            product: windows(product, band, column[index], row[index], window)
             for product, window in zip(COADD_PRODUCTS, (size, size, 1, 1), strict=True)
         }
         image, invvar = pixels["image"], pixels["invvar"]
@@ -191,8 +224,8 @@ def _fill(
         result.sky_sigma[index, number] = _sky_sigma(invvar)
         result.nexp[index, number] = pixels["nexp"][:, 0, 0]
         result.psfsize_arcsec[index, number] = pixels["psfsize"][:, 0, 0]
-    bits = _windows(files, brick, "maskbits", "", column[index], row[index], size, shape)
-    result.maskbits_any[index] = np.bitwise_or.reduce(bits.reshape(len(index), -1).astype(np.int32), axis=1)
+    bits = windows("maskbits", "", column[index], row[index], size)
+    result.maskbits_any[index] = np.bitwise_or.reduce(bits.reshape(len(index), size * size).astype(np.int32), axis=1)
 
 
 def _sky_sigma(invvar: NDArray) -> NDArray[np.float64]:
@@ -206,12 +239,12 @@ def _sky_sigma(invvar: NDArray) -> NDArray[np.float64]:
 def _windows(
     files: SurveyFiles,
     brick: str,
+    shape: tuple[int, int],
     product: str,
     band: str,
     column: NDArray[np.int64],
     row: NDArray[np.int64],
     size: int,
-    shape: tuple[int, int],
 ) -> NDArray:
     """Return (N, size, size) windows of one coadd, by sections or by a full read, whichever is cheaper."""
     try:

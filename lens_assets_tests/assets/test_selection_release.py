@@ -170,12 +170,12 @@ def test_the_product_is_a_release_that_loads_and_states_its_verdicts(judged, cam
     assert ArcDetector.name == "arc"
 
 
-def test_a_model_is_released_beside_the_counts_and_answers_only_by_name(campaign, lake, truth):
-    settings = campaign.selection_function.model_copy(update={"models": ("monotone",)})
+def test_models_are_released_beside_the_counts_and_answer_only_by_name(campaign, lake, truth):
+    settings = campaign.selection_function.model_copy(update={"models": ("monotone", "hierarchical")})
     asked = dataclasses.replace(campaign, stages={**campaign.stages, "selection_function": settings})
     product = run_asset(completeness_table, asked, partition="baseline", lake=lake)
     model = product.tables["models"]
-    assert set(model["model"]) == {"monotone"}
+    assert model["model"].value_counts().to_dict() == dict.fromkeys(settings.models, len(product.table))
     assert set(model["detector"]) == {"baseline"}
     counts = product.table.assign(supported=product.table["n"] > 0)
     sf = SelectionFunction(counts, models=model.assign(supported=model["n"] > 0))
@@ -183,7 +183,9 @@ def test_a_model_is_released_beside_the_counts_and_answers_only_by_name(campaign
     theta = np.linspace(0.5, 2.75, 10)
     counted = sf.completeness(theta_e_arcsec=theta, **query).value
     modelled = sf.completeness(theta_e_arcsec=theta, cells="monotone", **query).value
+    pooled = sf.completeness(theta_e_arcsec=theta, cells="hierarchical", **query).value
     assert (np.diff(modelled) >= -1e-9).all()
+    assert np.abs(pooled - counted).max() > 1e-3
     assert not (np.diff(counted) >= -1e-9).all()
     assert {name: frame for name, frame in product.tables.items() if name != "models"}.keys() == {
         "marginals", "floor", "merged",

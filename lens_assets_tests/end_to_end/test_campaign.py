@@ -135,8 +135,8 @@ def test_keys_groups_and_partitions_are_the_contract(finished: Place) -> None:
     assert found == expected
     stages = {key.path[-1] for key in graph.observable_asset_keys}
     assert stages == {
-        *("catalogs", "cutouts", "evaluation", "experiments", "features", "host_selection", "injection", "negatives"),
-        *("realism", "report", "sampling", "selection_function", "simulated_sky", "splits", "survey"),
+        *("catalogs", "closure", "cutouts", "evaluation", "experiments", "features", "host_selection", "injection"),
+        *("negatives", "realism", "report", "sampling", "selection_function", "simulated_sky", "splits", "survey"),
     }
 
 

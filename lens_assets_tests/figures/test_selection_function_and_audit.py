@@ -64,3 +64,20 @@ def test_recall_and_false_positives_name_their_counts():
     negatives = pd.DataFrame({"score": [0.9, 0.2], "type": ["SER", "SER"]})
     figure = audit.false_positives(false_positive_rates(negatives, {"t": 0.5}, ["type"]), "t", "type")
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["SER (1/2)"]
+
+
+def test_closure_at_scale_draws_every_variable_and_marks_what_is_judged():
+    from lens_assets.figures.closure import closure_at_scale
+
+    rows = pd.DataFrame({"centre": [1.0, 2.0], "bias": [0.01, -0.02], "standard_error": [0.01, 0.02]})
+    rows = rows.assign(
+        lower_68=rows["bias"] - 0.01, upper_68=rows["bias"] + 0.01, lower_95=rows["bias"] - 0.02,
+        upper_95=rows["bias"] + 0.02, predicted_recall=[0.2, 0.8], true_recall=[0.19, 0.82],
+    )  # fmt: skip
+    along = pd.concat([rows.assign(variable=name) for name in ("a", "b", "c", "d")])
+    ways = pd.DataFrame({"estimator": ["cells", "detectability"], "bias": [0.1, 0.0], "standard_error": [0.02, 0.01]})
+    labels = {name: f"label {name}" for name in ("a", "b", "c", "d")}
+    figure = closure_at_scale(along, rows, ways, labels, "t")
+    assert [axis.get_xlabel() for axis in figure.axes[2:]] == list(labels.values())
+    assert [tick.get_text() for tick in figure.axes[1].get_yticklabels()] == ["cells", "detectability"]
+    assert figure.axes[2].get_ylim() == figure.axes[5].get_ylim() == pytest.approx((-0.044, 0.044))

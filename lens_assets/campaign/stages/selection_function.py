@@ -237,7 +237,9 @@ class SelectionFunctionSettings(Settings):
     randoms: tuple[RandomsSettings, ...] = setting(
         "randoms that weight the conditions by area; none: catalogued sources stand in for area"
     )
-    models: tuple[Literal["monotone"], ...] = setting("labelled models beside the counts; none: no smoothing")
+    models: tuple[Literal["monotone", "hierarchical"], ...] = setting(
+        "labelled models beside the counts; none: no smoothing"
+    )
     reference: ReferenceSettings = setting("the quoted point")
     sensitivity: SensitivitySettings = setting("alternate priors")
     failures: FailureSettings = setting("remedies of failures")
@@ -256,6 +258,8 @@ class SelectionFunctionSettings(Settings):
             raise ValueError(f"grids: expected different names, got {names}")
         if self.audited_grid not in names:
             raise ValueError(f"audited_grid: expected one of {names}, got {self.audited_grid!r}")
+        if len(set(self.models)) != len(self.models):
+            raise ValueError(f"models: expected different names, got {list(self.models)}")
         variants = [variant.name for variant in self.sensitivity.variants]
         if len(set(variants)) != len(variants):
             raise ValueError(f"sensitivity.variants: expected different names, got {variants}")
