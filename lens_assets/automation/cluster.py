@@ -5,6 +5,7 @@
 `LENS_EMR_SETTINGS` names). https://docs.dagster.io/guides/build/external-pipelines
 """
 
+import importlib.util
 import os
 import shutil
 import sys
@@ -101,9 +102,20 @@ def spec_of(lineage: "Lineage", lake: "Lake") -> "JobSpec":
 def _on_this_machine(context: dg.AssetExecutionContext, spec: "JobSpec", master: str) -> Any:
     command = _command(spec, master)
     environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
+    if master != DUCKDB:
+        # Spark's own scripts look for its home with a command that breaks where the path has a space.
+        environment.setdefault("SPARK_HOME", _spark_home())
     client = dg.PipesSubprocessClient()
     run = client.run(command=command, context=context, extras={"spec": spec.to_json()}, env=environment)
     return run.get_materialize_result()
+
+
+def _spark_home() -> str:
+    """Return the folder of the installed pyspark, without importing it."""
+    found = importlib.util.find_spec("pyspark")
+    if found is None or not found.submodule_search_locations:
+        raise dg.Failure("pyspark was not found; install the package with its spark extra", allow_retries=False)
+    return next(iter(found.submodule_search_locations))
 
 
 def _command(spec: "JobSpec", master: str) -> list[str]:

@@ -22,6 +22,7 @@ from pydantic import ValidationError
 
 from lens_assets.campaign.base import Settings
 from lens_assets.campaign.errors import CampaignError, Problem
+from lens_assets.campaign.yaml_files import load_yaml
 from lens_assets.environment import CAMPAIGNS_FOLDER, located_campaign
 
 if TYPE_CHECKING:
@@ -276,7 +277,7 @@ def _load_stage(
         problems.append(Problem(str(path), stage, "no such file", "a YAML file with the settings of this stage"))
         return None
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # a SafeLoader  # noqa: S506
+        content = load_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         problems.append(Problem(str(path), stage, " ".join(str(error).split()), "valid YAML in UTF-8"))
         return None
@@ -293,17 +294,6 @@ def _load_stage(
     except ValidationError as error:
         problems += [_problem(path, model, detail) for detail in error.errors()]
         return None
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """A safe loader that refuses a key written twice; YAML would silently keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        repeated = {key for key in keys if keys.count(key) > 1}
-        if repeated:
-            raise yaml.YAMLError(f"key written twice: {', '.join(map(str, sorted(repeated)))}, {node.start_mark}")
-        return super().construct_mapping(node, deep)
 
 
 def _not_finite(content: Any, key: str = "") -> list[str]:

@@ -43,11 +43,17 @@ SUITE_MODULES = (
 )
 CHECK_NAME = "expectations"
 SHOWN_FAILURES = 6
+SHOWN_ROWS = 2
+IDENTIFYING_COLUMNS = ("galaxy_id", "injection_id", "lens_id", "contaminant_id", "brickname", "sweep_file", "row_index")
+"""Columns by which a person finds a row again."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One expectation on one table: what was expected, what was seen, and whether it could be evaluated."""
+    """One expectation on one table: what was expected, what was seen, and whether it could be evaluated.
+
+    `examples` names a few of the rows that do not meet it.
+    """
 
     expectation: str
     column: str
@@ -55,6 +61,7 @@ class Outcome:
     observed: str
     passed: bool
     error: str = ""
+    examples: str = ""
 
 
 def load_suites() -> dict[str, Suite]:
@@ -81,14 +88,14 @@ def validate(frame: "pd.DataFrame", suite: Suite, campaign: "Campaign") -> list[
     batch = source.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": frame})
     wanted = [getattr(expectations, _class_name(name))(**arguments) for name, arguments in suite.expectations(campaign)]
     result = batch.validate(gx.ExpectationSuite(name=suite.asset.replace("/", "_"), expectations=wanted))
-    return [_outcome(item) for item in result.results]
+    return [_outcome(item, frame) for item in result.results]
 
 
 def _class_name(expectation: str) -> str:
     return "".join(part.title() for part in expectation.split("_"))
 
 
-def _outcome(item: Any) -> Outcome:
+def _outcome(item: Any, frame: "pd.DataFrame") -> Outcome:
     arguments = {key: value for key, value in item.expectation_config.kwargs.items() if key != "batch_id"}
     column = str(arguments.pop("column", ""))
     seen = {
@@ -103,7 +110,21 @@ def _outcome(item: Any) -> Outcome:
         observed=", ".join(f"{key}={value}" for key, value in seen.items()),
         passed=bool(item.success),
         error="; ".join(_errors(item.exception_info or {})),
+        examples="" if item.success else _examples(column, seen.get("partial_unexpected_list") or [], frame),
     )
+
+
+def _examples(column: str, unexpected: list[Any], frame: "pd.DataFrame") -> str:
+    """Return the first rows that hold an unexpected value, with what identifies them."""
+    if column not in frame or not unexpected:
+        return ""
+    rows = frame[frame[column].isin(unexpected)].head(SHOWN_ROWS)
+    names = [name for name in IDENTIFYING_COLUMNS if name in frame and name != column]
+    described = []
+    for row in rows[[*names, column]].to_dict("records"):
+        value = row.pop(column)
+        described.append(f"{column} {value} of {', '.join(f'{name} {text}' for name, text in row.items())}".strip())
+    return "; ".join(described)
 
 
 def _errors(info: dict[str, Any]) -> Iterator[str]:
@@ -222,9 +243,14 @@ def _result(
     ]
     described = "; ".join(
         f"{item.expectation} on {item.column or 'the table'}{f' in {key}' if key else ''}"
+        f"{f' ({item.examples})' if item.examples else ''}"
         for key, item in failed[:SHOWN_FAILURES]
     )
-    explained = list(dict.fromkeys(line for lines in explanations.values() for line in lines))[:SHOWN_FAILURES]
+    if len(failed) > SHOWN_FAILURES:
+        described += f"; and {len(failed) - SHOWN_FAILURES} more"
+    explained = list(dict.fromkeys(line for lines in explanations.values() for line in lines))
+    if len(explained) > SHOWN_FAILURES:
+        explained[SHOWN_FAILURES:] = [f"and {len(explained) - SHOWN_FAILURES} more; all are in the table"]
     held = f"{len(next(iter(outcomes.values()), []))} expectations hold"
     return dg.AssetCheckResult(
         passed=not failed,

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from lens_assets.campaign.stages.negatives import AlternativeSettings, NegativesSettings
+from lens_assets.campaign.stages.negatives import CONFUSER_CLASSES, AlternativeSettings, NegativesSettings
 from lens_assets.sampling.models import load_project
-from lens_assets.sampling.pool import CONFUSER_CLASSES, PUBLISHED_CLASSES, pool_parameters
+from lens_assets.sampling.pool import PUBLISHED_CLASSES, pool_parameters
 from lens_assets.sampling.sql import SomeColumns, column_types, run
 
 NOT_CONFUSERS = ("N1", "N1b", "none")

@@ -20,6 +20,9 @@ import sqlglot
 import yaml
 from sqlglot import exp
 
+from lens_assets.campaign.campaign import STAGES
+from lens_assets.campaign.yaml_files import load_yaml
+
 MODELS_FOLDER = Path(__file__).resolve().parents[2] / "dbt_like_sql"
 MARTS = "marts"
 LAYERS = ("staging", "intermediate", MARTS)
@@ -321,8 +324,14 @@ def _load_model(path: Path) -> Model:
     _require_known(documented, "the model", content, _MODEL_KEYS)
     references, parameters = _reads(tree)
     columns, tests = _column_docs(path, _mapping(documented, "columns", content.get("columns")))
-    stored = path.parent.name == MARTS or content.get("materialized", "view") == "table"
-    if tests and not stored:
+    kind = content.get("materialized", "view")
+    if kind not in ("view", "table"):
+        raise ModelError(f"{documented}: materialized is {kind!r}; expected table, or nothing for a view")
+    unknown = [stage for stage in content.get("settings") or () if stage not in STAGES]
+    if unknown:
+        raise ModelError(f"{documented}: settings name {', '.join(unknown)}; expected some of {', '.join(STAGES)}")
+    materialised = kind == "table"
+    if tests and not (materialised or path.parent.name == MARTS):
         raise ModelError(
             f"{documented}: {tests[0]} would never run, since this model is a view; expected tests beside marts and "
             "models with `materialized: table` alone"
@@ -336,7 +345,7 @@ def _load_model(path: Path) -> Model:
         settings=tuple(content.get("settings") or ()),
         references=references,
         parameters=parameters,
-        materialised=content.get("materialized", "view") == "table",
+        materialised=materialised,
         columns=columns,
         tests=tests,
     )
@@ -354,7 +363,7 @@ def _require_own_names(paths: Iterable[Path]) -> None:
 def _read_yaml(path: Path) -> Mapping[str, Any]:
     """Return the mapping of a YAML file; ModelError for a file that is broken, empty or no mapping."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ModelError(f"{path}: is no YAML: {error}") from error
     if not isinstance(content, Mapping) or not content:
@@ -382,7 +391,7 @@ def _column_docs(path: Path, content: Mapping[str, Any]) -> tuple[dict[str, str]
         _require_known(path.with_suffix(".yml"), f"column {column}", entry, _COLUMN_KEYS)
         if "description" in entry:
             columns[column] = entry["description"]
-        for test in entry.get("tests", ()):
+        for test in entry.get("tests") or ():
             tests.append(_column_test(path, column, test))
     return columns, tuple(tests)
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from lens_assets.campaign.stages.negatives import NegativesSettings
+from lens_assets.campaign.stages.negatives import CONFUSER_CLASSES, NegativesSettings
 from lens_assets.sampling.alternatives import compare_alternatives
 from lens_assets.sampling.models import load_project
-from lens_assets.sampling.pool import CONFUSER_CLASSES, PUBLISHED_CLASSES, pool_parameters
+from lens_assets.sampling.pool import PUBLISHED_CLASSES, pool_parameters
 from lens_assets.sampling.sql import run
 from lens_assets.survey.schemas import Maskbits
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from lens_assets.campaign.stages.negatives import CountBin, NegativesSettings
+from lens_assets.campaign.stages.negatives import CONFUSER_CLASSES, CountBin, NegativesSettings
 from lens_assets.sampling.models import Parameter, load_project
 from lens_assets.sampling.sql import Results, run
 from lens_assets.survey.schemas import bit_positions_to_mask
@@ -24,10 +24,6 @@ PUBLISHED_COLUMNS = (
 )  # fmt: skip
 """The columns of the published negative pool, in its order."""
 
-CONFUSER_CLASSES = (
-    "ring_proxy", "edge_on_proxy", "blue_clumpy_proxy", "large_galaxy_proxy",
-    "merger_neighbour_proxy", "spiral_proxy", "pointy_core_proxy", "bright_star_artefact",
-)  # fmt: skip
 PUBLISHED_CLASSES = CONFUSER_CLASSES[:4]
 SWEEP_COLUMNS = tuple(load_project().sources["sweep_sources"].columns)
 """The columns of `sweep_sources` that the models read."""

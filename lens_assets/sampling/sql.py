@@ -29,6 +29,7 @@ from lens_assets.sampling.models import (
 )
 
 SHOWN_ROWS = 5
+SHOWN_VALUES = 3
 MEMORY_LIMIT = "2GB"
 
 
@@ -219,7 +220,8 @@ def failed_tests(connection: duckdb.DuckDBPyConnection, project: Project, model:
             continue
         [(bad,)] = connection.sql(failing_rows(test).sql(DIALECT)).fetchall()
         if bad:
-            failures.append(f"{test}: {bad} rows fail")
+            shown = _values_shown(connection.sql(failing_values(test).sql(DIALECT)).fetchall())
+            failures.append(f"{test}: {bad} rows fail{shown}")
     return failures
 
 
@@ -236,8 +238,26 @@ def failing_rows(test: ColumnTest) -> exp.Select:
         repeated = repeated.group_by(column).having(exp.GT(this=exp.Count(this=exp.Star()), expression=exp.convert(1)))
         return exp.select(exp.Count(this=exp.Star())).from_(repeated.subquery("repeated"))
     table, _, key = test.to.partition(".")
-    present = exp.select(exp.column(key, quoted=True)).from_(table)
+    known = exp.column(key, quoted=True)
+    # Without the condition a single null key would let every row pass: NOT IN is then never true.
+    present = exp.select(known).from_(table).where(exp.not_(known.copy().is_(exp.null())))
     return rows.where(exp.and_(exp.not_(column.is_(exp.null())), exp.not_(column.isin(query=present))))
+
+
+def failing_values(test: ColumnTest) -> exp.Select:
+    """Return the query of the first values in a column that break its test; a null that stands there has none."""
+    column = exp.column(test.column, quoted=True)
+    if test.kind == "unique":
+        values = exp.select(column).from_(test.model).group_by(column)
+        values = values.having(exp.GT(this=exp.Count(this=exp.Star()), expression=exp.convert(1)))
+    else:
+        values = exp.select(column).distinct().from_(test.model).where(failing_rows(test).args["where"].this)
+    return values.order_by(column).limit(SHOWN_VALUES)
+
+
+def _values_shown(rows: Sequence[tuple[object, ...]]) -> str:
+    values = [str(value) for (value,) in rows if value is not None]
+    return f" ({', '.join(values)}{', ...' if len(values) == SHOWN_VALUES else ''})" if values else ""
 
 
 def refuse_rows(test: SingularTest, rows: pd.DataFrame) -> None:

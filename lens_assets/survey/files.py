@@ -45,7 +45,10 @@ class SurveyFiles:
         return "://" not in self.root
 
     def sweep_tiles(self) -> tuple[SweepTile, ...]:
-        """Return every sweep tile of the release, sorted by name; other files are passed over."""
+        """Return every sweep tile of the release, sorted by name; other files are passed over.
+
+        Raises SurveyRootError where there is none.
+        """
         folder = self._path(self.sweep_folder)
         try:
             names = sorted(entry.name for entry in Path(folder).iterdir()) if self.is_local else list_names(folder)
@@ -54,7 +57,14 @@ class SurveyFiles:
                 f"cannot list the sweep folder {folder}: {error}. Expected a folder of sweep-*.fits files: "
                 "check survey.root and survey.sweep_folder"
             ) from error
-        return tuple(tile for tile in map(parse_sweep_name, names) if tile is not None)
+        tiles = tuple(tile for tile in map(parse_sweep_name, names) if tile is not None)
+        if not tiles:
+            held = f"holds {', '.join(names[:3])}{' and others' if len(names) > 3 else ''}" if names else "is empty"
+            raise SurveyRootError(
+                f"the sweep folder {folder} {held}; expected files named as the release names them, such as "
+                "sweep-010p000-015p005.fits: check survey.root and survey.sweep_folder"
+            )
+        return tiles
 
     def tiles_of_partition(self, nside: int, pixel: int, margin_arcsec: float) -> tuple[SweepTile, ...]:
         """Return the tiles that a sky partition and its margin need."""

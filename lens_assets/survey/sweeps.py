@@ -49,7 +49,7 @@ def read_sweep(path: Path, chunk_rows: int) -> Iterator[SweepChunk]:
     """
     with open_fits(path) as opened:
         table = _catalog_extension(path, opened)
-        names = {name.upper(): name for name in table.get_colnames()}
+        names = _column_names(path, table)
         _require_columns(path, names)
         wanted = {name: names[name] for name in (*NEEDED_COLUMNS, ROW_FILTER_COLUMN) if name in names}
         _require_types(path, table, [name for name in wanted if name in SWEEP_DTYPES], names)
@@ -66,6 +66,17 @@ def _catalog_extension(path: Path, opened: fitsio.FITS) -> fitsio.hdu.TableHDU:
     raise UnreadableFileError(path, "no_table", detail)
 
 
+def _column_names(path: Path, table: fitsio.hdu.TableHDU) -> dict[str, str]:
+    """Return upper-case names of columns and how the file writes them; two that differ in case alone are refused."""
+    held = table.get_colnames()
+    names = {name.upper(): name for name in held}
+    twice = [name for name in held if names[name.upper()] != name]
+    if twice:
+        pairs = ", ".join(f"{name} and {names[name.upper()]}" for name in twice)
+        raise UnreadableFileError(path, "repeated_column", f"has {pairs}; expected each column once, in any case")
+    return names
+
+
 def _require_columns(path: Path, names: dict[str, str]) -> None:
     missing = missing_columns(names)
     if missing:
@@ -80,6 +91,10 @@ def _require_columns(path: Path, names: dict[str, str]) -> None:
 
 def _require_types(path: Path, table: fitsio.hdu.TableHDU, wanted: list[str], names: dict[str, str]) -> None:
     held = table.get_rec_dtype()[0]
+    filter_type = held[names[ROW_FILTER_COLUMN]] if ROW_FILTER_COLUMN in names else np.dtype(bool)
+    if filter_type != np.dtype(bool):
+        detail = f"column {ROW_FILTER_COLUMN} is {_in_words(filter_type)}; expected logical (TFORM L), true or false"
+        raise UnreadableFileError(path, "wrong_type", detail)
     for name in wanted:
         expected = np.dtype(SWEEP_DTYPES[name])
         kind = {"U": "S", "u": "i"}.get(held[names[name]].kind, held[names[name]].kind)
@@ -154,6 +169,7 @@ def _chunk(path: Path, read: RowReader, start: int, stop: int) -> SweepChunk:
     if held != stop - start:
         raise UnreadableFileError(path, "truncated", f"ends after row {start + held}; its headers promise more")
     _require_fitting_integers(path, columns, start)
+    _require_fitting_texts(path, columns, start)
     native = {name.lower(): np.ascontiguousarray(values, _native_type(name)) for name, values in columns.items()}
     primary = native.pop(ROW_FILTER_COLUMN.lower(), np.ones(held, dtype=bool))
     return SweepChunk(np.arange(start, stop, dtype=np.int64), native, primary)
@@ -177,10 +193,28 @@ def _require_fitting_integers(path: Path, columns: dict[str, NDArray], start: in
             )
 
 
+def _require_fitting_texts(path: Path, columns: dict[str, NDArray], start: int) -> None:
+    """Refuse a file with a text longer than its column in the schema: cut short, it would be another one."""
+    for name, values in columns.items():
+        expected = _native_type(name)
+        if expected.kind != "S" or np.can_cast(values.dtype, expected):
+            continue
+        long = np.strings.str_len(np.strings.rstrip(values)) > expected.itemsize
+        if long.any():
+            row = int(np.argmax(long))
+            text = values[row].decode("ascii", "replace") if isinstance(values[row], bytes) else str(values[row])
+            raise UnreadableFileError(
+                path,
+                "out_of_range",
+                f"column {name} holds {text!r} in row {start + row}; expected at most {expected.itemsize} letters. "
+                "Copy the file from the release again",
+            )
+
+
 def _read_type(name: str, stored: np.dtype) -> np.dtype:
-    """Return the native type to read a column as: the schema's, or its own where integers may not fit that."""
+    """Return the native type to read a column as: the schema's, or its own where integers or texts may not fit that."""
     expected = _native_type(name)
-    unfit = expected.kind == "i" and not np.can_cast(stored, expected)
+    unfit = expected.kind in "iS" and not np.can_cast(stored, expected)
     return stored.newbyteorder("=") if unfit else expected
 
 

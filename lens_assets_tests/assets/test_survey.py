@@ -11,7 +11,7 @@ import pytest
 from lens_assets.assets.execution import Lineage, materialise
 from lens_assets.assets.survey import sweep_sources
 from lens_assets.campaign.campaign import load_campaign
-from lens_assets.checks.great_expectations import validate
+from lens_assets.checks.great_expectations import _result, validate
 from lens_assets.checks.suites.survey import SUITES
 from lens_assets.lake.lake import Lake
 from lens_assets.resources.tracking import Tracking
@@ -60,6 +60,21 @@ def test_a_cut_file_is_quarantined_and_the_checks_say_so(campaign, product):
     for name in ("sweep_files_tolerated", "sweep_files_all_read"):
         assert not all(item.passed for item in validate(files, SUITES[name], campaign))
         assert all(item.passed for item in validate(product.tables["files"], SUITES[name], campaign))
+
+
+def test_a_check_that_fails_names_rows_that_a_person_can_find(campaign, product):
+    table = product.table.to_pandas()
+    row = table.index[5]
+    table.loc[row, "psfsize_r"] = -9.0
+    outcomes = validate(table, SUITES["sweep_sources"], campaign)
+    (failed,) = (item for item in outcomes if not item.passed)
+    at = table.loc[row]
+    place = f"galaxy_id {at['galaxy_id']}, brickname {at['brickname']}, sweep_file {at['sweep_file']}"
+    assert failed.examples == f"psfsize_r -9.0 of {place}, row_index {at['row_index']}"
+    files = [f"sweep-{number}.fits: cut" for number in range(9)]
+    shown = _result({"hp04-070": [failed]}, SUITES["sweep_sources"], {"hp04-070": files})
+    assert failed.examples in shown.description
+    assert shown.description.splitlines()[-1] == "and 3 more; all are in the table"
 
 
 def test_an_empty_pixel_is_an_empty_table_with_its_schema(campaign):

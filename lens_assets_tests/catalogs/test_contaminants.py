@@ -196,7 +196,7 @@ def test_a_list_states_its_categories_in_one_way():
 LENS_WORDS = ["lens", "Lenses", "lens_candidate", "lensed quasar", "strong-lensing"]
 
 
-@pytest.mark.parametrize("category", [*LENS_WORDS, "N1", "n1b", "N2", "none", "campaign"])
+@pytest.mark.parametrize("category", [*LENS_WORDS, "N1", "n1b", "N2", "none", "campaign", "ring_proxy"])
 def test_a_curated_list_names_kinds_of_contaminants_only(tmp_path, category):
     with pytest.raises(
         CatalogError, match=rf"curated.csv, row 2, column category: found '{category}'; expected a kind"

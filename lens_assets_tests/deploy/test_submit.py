@@ -12,7 +12,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from lens_assets.automation.cluster import EMR_FOLDER, emr_settings
+from lens_assets.automation.cluster import EMR_FOLDER, _spark_home, emr_settings
 from lens_assets.cluster.submit import (
     PYTHON_GIB_PER_CORE,
     YARN_SHARE,
@@ -110,3 +110,7 @@ def test_the_archive_holds_what_a_node_needs(tmp_path: Path) -> None:
 def test_scripts_are_shell(script: str) -> None:
     subprocess.run(["sh", "-n", str(EMR_FOLDER / script)], check=True)
     assert "set -eu" in (EMR_FOLDER / script).read_text(encoding="utf-8")
+
+
+def test_the_home_of_spark_is_where_its_scripts_are() -> None:
+    assert (Path(_spark_home()) / "bin" / "spark-submit").is_file()

@@ -186,7 +186,7 @@ def test_a_broken_model_is_named(tmp_path: Path, models: dict[str, tuple[str, st
         ("not_null", [1, None], False),
         ("{accepted_values: [1, 2]}", [1, 2, None], True),
         ("{accepted_values: [1, 2]}", [1, 3], False),
-        ("{relationships: numbers.n}", [1, 2], True),
+        ("{relationships: numbers.n}", [1, 2, None], True),
     ],
 )
 def test_tests_beside_a_model_run(tmp_path: Path, test: str, numbers: list[int | None], passes: bool) -> None:
@@ -238,8 +238,24 @@ def test_relationships_name_orphans(tmp_path: Path) -> None:
         "a": ("-- a\nselect n + 1 as n from numbers", "columns: {n: {tests: [{relationships: numbers.n}]}}"),
     }
     project = load_project(project_of(tmp_path / "sql", **models))
-    with pytest.raises(ModelTestError, match=r"a\.n relationships: 1 rows fail"):
+    with pytest.raises(ModelTestError, match=r"a\.n relationships: 1 rows fail \(3\)"):
         run(project, ["a"], {"numbers": pd.DataFrame({"n": [1, 2]})}, {})
+    with_null = pd.DataFrame({"n": pd.array([1, 2, None], dtype="Int64")})
+    with pytest.raises(ModelTestError, match=r"a\.n relationships: 1 rows fail \(3\)"):
+        run(project, ["a"], {"numbers": with_null}, {})
+
+
+@pytest.mark.parametrize(
+    ("documentation", "message"),
+    [
+        ("materialized: tabel\ncolumns: {}", "materialized is 'tabel'; expected table"),
+        ("settings: [negativs]\ncolumns: {}", "settings name negativs; expected some of catalogs, survey, negatives"),
+        ("columns: {}\ncolumns: {n: x}", "key written twice: columns"),
+    ],
+)
+def test_what_a_model_says_of_itself_is_checked(tmp_path: Path, documentation: str, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        load_project(project_of(tmp_path / "sql", a=("-- a\nselect n from numbers", documentation)))
 
 
 def test_a_table_without_a_declared_column_is_named(tmp_path: Path) -> None:

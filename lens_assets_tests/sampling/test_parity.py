@@ -11,13 +11,13 @@ import pyarrow as pa
 import pytest
 
 from lens_assets.campaign.campaign import load_campaign
-from lens_assets.campaign.stages.negatives import NegativesSettings
+from lens_assets.campaign.stages.negatives import CONFUSER_CLASSES, NegativesSettings
 from lens_assets.checks.great_expectations import validate
 from lens_assets.checks.suites.sampling import SUITES
 from lens_assets.figures.sampling import alternatives_figure, breakdown_figure, cascade_figure
 from lens_assets.sampling.parity import EmptyPoolError, ParityReport, parity_report, pool_warnings, require_candidates
 from lens_assets.sampling.parity_page import report_markdown
-from lens_assets.sampling.pool import CONFUSER_CLASSES, PUBLISHED_CLASSES
+from lens_assets.sampling.pool import PUBLISHED_CLASSES
 from lens_assets_tests.sampling import reference, synthetic
 from lens_assets_tests.sampling.test_pool import changed, pool
 

@@ -71,6 +71,16 @@ def test_a_tile_that_vanishes_is_quarantined(local, tmp_path):
     assert result.accounts[["status", "reason"]].to_numpy().tolist() == [["quarantined", "missing"]]
 
 
+def test_a_folder_without_a_sweep_says_what_it_holds(tmp_path):
+    files = SurveyFiles(str(tmp_path), "sweeps", "coadd", "bricks.fits")
+    (tmp_path / "sweeps").mkdir()
+    with pytest.raises(SurveyRootError, match=r"is empty; expected files .*survey\.root and survey\.sweep_folder"):
+        files.sweep_tiles()
+    (tmp_path / "sweeps" / "mysweep.fits").touch()
+    with pytest.raises(SurveyRootError, match=r"holds mysweep\.fits; expected files"):
+        files.sweep_tiles()
+
+
 def test_a_root_that_is_not_there_is_explained(tmp_path):
     with pytest.raises(SurveyRootError, match=r"survey\.root and survey\.sweep_folder"):
         SurveyFiles(str(tmp_path / "nowhere"), *LAYOUT).sweep_tiles()

@@ -4,6 +4,7 @@ import gzip
 
 import numpy as np
 import pytest
+from astropy.table import Table
 
 from lens_assets.survey.fits_files import UnreadableFileError
 from lens_assets.survey.sweeps import read_sweep
@@ -153,6 +154,39 @@ def test_a_wider_integer_column_whose_values_fit_is_read_in_the_types_of_the_sch
     (chunk,) = read_sweep(write_sweep(tmp_path, NAME, retyped(rows, NOBS_G=dtype, MASKBITS=dtype)), 10)
     assert (chunk.columns["nobs_g"].dtype, chunk.columns["maskbits"].dtype) == (np.int16, np.int32)
     assert (chunk.columns["nobs_g"].tolist(), chunk.columns["maskbits"].tolist()) == ([3, 32_767], [2, 4096])
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "f4"])
+def test_a_filter_of_rows_that_is_not_logical_is_refused(tmp_path, dtype):
+    rows = sweep_rows(np.array([1.0, 2.0]), np.array([-1.0, -1.0]))
+    wide = np.ones(2, [*rows.dtype.descr, ("BRICK_PRIMARY", dtype)])
+    for name in rows.dtype.names:
+        wide[name] = rows[name]
+    error = refusal(write_sweep(tmp_path, NAME, wide))
+    assert error.reason == "wrong_type"
+    assert "column BRICK_PRIMARY is" in str(error)
+    assert "expected logical" in str(error)
+
+
+def test_a_text_that_would_be_cut_short_is_refused_and_padding_is_not(tmp_path):
+    rows = retyped(sweep_rows(np.array([1.0, 2.0]), np.array([-1.0, -1.0])), TYPE="S6")
+    rows["TYPE"] = [b"PSF   ", b"REX"]
+    (chunk,) = read_sweep(write_sweep(tmp_path, NAME, rows), 10)
+    assert [text.strip() for text in chunk.columns["type"].tolist()] == [b"PSF", b"REX"]
+    rows["TYPE"][1] = b"REXX"
+    error = refusal(write_sweep(tmp_path, NAME, rows))
+    assert error.reason == "out_of_range"
+    assert "column TYPE holds 'REXX' in row 1; expected at most" in str(error)
+
+
+def test_one_column_in_two_spellings_is_refused(tmp_path):
+    rows = sweep_rows(np.array([1.0]), np.array([-1.0]))
+    path = tmp_path / NAME
+    Table({**{name: rows[name] for name in rows.dtype.names}, "flux_r": rows["FLUX_G"]}).write(path, format="fits")
+    error = refusal(path)
+    assert error.reason == "repeated_column"
+    assert "flux_r" in str(error)
+    assert "FLUX_R" in str(error)
 
 
 @pytest.mark.parametrize("column", ["RA", "DEC"])

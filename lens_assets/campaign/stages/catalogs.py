@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from lens_assets.campaign.base import Settings, setting
+from lens_assets.campaign.stages.negatives import CONFUSER_CLASSES
 
 Grading = Literal["confident", "probable"]
 LensType = Literal["galaxy", "group", "cluster"]
@@ -18,8 +19,8 @@ TIER_WEIGHTS = {"A": (0.9, 1.0), "B": (0.3, 0.6)}
 
 LENS_LABEL = "lens"
 """The label by which a review calls an object a lens; nothing else may say so."""
-RESERVED_CATEGORIES = ("N1", "N1b", "N2", "none", "campaign")
-"""Names that tables use beside the categories of contaminants."""
+RESERVED_CATEGORIES = ("N1", "N1b", "N2", "none", "campaign", *CONFUSER_CLASSES)
+"""Names that tables use beside the categories of contaminants: pools, and the classes that measured values decide."""
 CONTAMINANT_KIND = f"a kind of contaminant, such as ring; not {', '.join(RESERVED_CATEGORIES)} or a word for a lens"
 _LENS_WORDS, _DENIALS = {"lens", "lenses", "lensed", "lensing"}, {"no", "non", "not", "false"}
 

@@ -9,6 +9,12 @@ from pydantic import Field, model_validator
 
 from lens_assets.campaign.base import Settings, setting
 
+CONFUSER_CLASSES = (
+    "ring_proxy", "edge_on_proxy", "blue_clumpy_proxy", "large_galaxy_proxy",
+    "merger_neighbour_proxy", "spiral_proxy", "pointy_core_proxy", "bright_star_artefact",
+)  # fmt: skip
+"""The classes of confusers in the order in which the first match decides; the first four are the published recipe's."""
+
 MorphologicalType = Literal["SER", "DEV", "REX", "EXP", "PSF"]
 MaskBit = Annotated[int, Field(ge=0, le=16)]
 
@@ -234,6 +240,9 @@ class NegativesSettings(Settings):
                 f"negatives.exclusion_sensitivity_arcsec holds {wrong}; expected positive radii of at most "
                 f"filters.exclusion_radius_arcsec = {radius}, since separations are measured only that far"
             )
+        radii = self.exclusion_sensitivity_arcsec
+        if not radii or len(set(radii)) < len(radii):
+            raise ValueError(f"negatives.exclusion_sensitivity_arcsec is {list(radii)}; expected radii, each once")
         measured = self.confusers.merger.model_copy(update={"fracflux_r_min": 0.0})
         for name, other in self.alternatives.items():
             if other.confusers.merger.model_copy(update={"fracflux_r_min": 0.0}) != measured:

@@ -37,6 +37,8 @@ def with_value(settings: Settings, path: str, value: Any) -> dict[str, Any]:
         (NegativesSettings, "negatives", "filters.types", ("SER", "COMP"), "COMP|Input should be"),
         (NegativesSettings, "negatives", "filters.mask_bits", (1, 17), "less than or equal to 16"),
         (NegativesSettings, "negatives", "exclusion_sensitivity_arcsec", (3.0, 12.0), "holds \\[12.0\\]"),
+        (NegativesSettings, "negatives", "exclusion_sensitivity_arcsec", (3.0, 3.0), "expected radii, each once"),
+        (NegativesSettings, "negatives", "exclusion_sensitivity_arcsec", (), "expected radii, each once"),
         (NegativesSettings, "negatives", "extensions.n1b_types", ("SER",), "share \\['SER'\\]"),
         (NegativesSettings, "negatives", "confusers.merger.separation_min_arcsec", 6.0, "is not below"),
         (
