@@ -155,7 +155,8 @@ def survey(finished: Place, place: Place) -> tuple[Place, Path]:
     lake = Lake(finished.lake, lineage.campaign.name)
     root = place.root / "survey"
     shutil.copytree(lake.folder("simulated_survey"), root)
-    (place.campaign / "simulated_sky.yaml").unlink()
+    for name in ("simulated_sky", "closure"):
+        (place.campaign / f"{name}.yaml").unlink()
     place.edit("survey", {"source": "folder", "root": str(root)})
     catalogs = yaml.safe_load((place.campaign / "catalogs.yaml").read_text(encoding="utf-8"))
     catalogs["lenses"] = [item for item in catalogs["lenses"] if item["origin"] != "simulated"]

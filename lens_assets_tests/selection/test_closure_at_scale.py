@@ -72,8 +72,8 @@ def _job() -> ClosureJob:
     coarse = sky.pixels.model_copy(update={"ray_oversampling": 3, "lens_stamp_pixels": 56})
     limits = {"minimum_lenses": 20, "maximum_bias": 0.25, "minimum_trials": 5, "detectability_bins": 5, "folds": 2}
     update = {
-        "lenses": LENSES, "hosts": 24, "pool": 1200, "injections": 120, "batch_fields": 12, "batch_injections": 60,
-        "workers": 1,
+        "seed": 20260501, "lenses": LENSES, "hosts": 24, "pool": 1200, "injections": 120,
+        "batch_fields": 12, "batch_injections": 60, "workers": 1,
         "estimate": stage.estimate.model_copy(update=limits),
     }  # fmt: skip
     return closure_job(
