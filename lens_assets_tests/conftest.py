@@ -19,6 +19,8 @@ from hypothesis import settings
 from lens_assets_tests.end_to_end.miniature import Place
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Tests share the cores among processes already; those about threads state their own number.
+os.environ.setdefault("LENS_WORKERS", "1")
 settings.register_profile("project", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("project")
 

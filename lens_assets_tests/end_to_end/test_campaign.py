@@ -484,7 +484,9 @@ def test_the_champion_is_the_primary_detector_and_scores_as_it_does(registry, la
 # -- again ----------------------------------------------------------------------------------------
 
 
-def test_a_second_run_runs_nothing_and_changes_no_digest(finished: Place, lineage: Lineage) -> None:
+def test_a_second_run_runs_nothing_changes_no_digest_and_says_the_three_numbers(
+    finished: Place, lineage: Lineage, lake: Lake
+) -> None:
     before = digests(finished)
     assert len(before) == sum(len(lineage.keys(asset)) for asset in lineage.assets.values())
     with opened_instance(finished) as instance:
@@ -498,10 +500,10 @@ def test_a_second_run_runs_nothing_and_changes_no_digest(finished: Place, lineag
     assert {path: path.stat().st_mtime_ns for path in finished.lake.rglob("*") if path.is_file()} == written
     assert digests(finished) == before
     assert list((finished.lake / "_scratch").iterdir()) == []
+    _ends_with_the_three_numbers(again.stdout, lake)
 
 
-def test_the_command_line_ends_with_the_three_numbers(finished: Place, lake: Lake) -> None:
-    text = run_command(finished, "run").stdout
+def _ends_with_the_three_numbers(text: str, lake: Lake) -> None:
     auc = lake.require("evaluation_report", "baseline").summary["test_auc"]
     assert f"1. test AUC of baseline: {auc:.3f} [" in text
     assert "2. realism verdict: GO" in text
