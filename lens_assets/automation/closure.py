@@ -73,10 +73,11 @@ def model_finder(path: Path, threshold: float, folder: Path) -> Finders:
     from pydantic import ValidationError
 
     from lens_assets.campaign.stages.external import ModelFinderSettings
+    from lens_assets.campaign.yaml_files import load_yaml
     from lens_assets.detector.external import save_external, scripted_finder
 
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load_yaml(path.read_text(encoding="utf-8"))
         settings = ModelFinderSettings.model_validate_json(json.dumps(content))
     except (yaml.YAMLError, ValidationError) as error:
         raise ClosureError(f"{path}: {error}; expected an entry of external.yaml with source torchscript") from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +89,7 @@ class ScoredFinder(_WithoutFeatures):
 
 
 @dataclass(frozen=True)
-class _ModelFinder(_WithoutFeatures):
+class _ModelFinder(_WithoutFeatures, ABC):
     """A model with its preprocessing; `content` is the file's bytes."""
 
     name: str
@@ -120,8 +121,9 @@ class _ModelFinder(_WithoutFeatures):
             scores[start : start + len(chunk)] = self._probabilities(self._run(batch))[: len(chunk)]
         return scores
 
+    @abstractmethod
     def _run(self, batch: NDArray[np.float32]) -> Any:
-        raise NotImplementedError
+        """Return what the model gives for a batch (batch_size, 3, side, side)."""
 
     def _probabilities(self, result: Any) -> NDArray[np.float64]:
         values = np.asarray(result, dtype=np.float64) if isinstance(result, np.ndarray) else np.empty(0)

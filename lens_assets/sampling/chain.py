@@ -1,8 +1,8 @@
 """The whole sampling chain over a survey: from the Parquet of its sky partitions to the sample of every design.
 
 What the lineage does partition by partition and keeps in full, for rows that are too many to keep: the same models and
-the same columns made in Python, but of the pool only what a design may draw is written, so that memory holds two
-partitions and the disk a fraction of the survey. Rows, and so digests, are those of the lineage.
+the same columns made in Python, but of the pool only what a design may draw is written, so that memory holds a
+few partitions and the disk a fraction of the survey. Rows, and so digests, are those of the lineage.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def sample_survey(
 ) -> Sample:
     """Return the sample of every design from the `sweep_sources` files of the partitions.
 
-    `folder` takes the candidates, one Parquet a partition, and temporary files.
+    `folder` takes the candidates, one Parquet file a group of partitions that are run together, and temporary files.
     """
     with ExitStack() as opened, ThreadPoolExecutor(workers) as pool:
         databases: SimpleQueue[duckdb.DuckDBPyConnection] = SimpleQueue()
