@@ -5,8 +5,9 @@
 
 Synthetic hosts fill the 385 cells of the parity grid, with the priors of the survey's campaign. The assets
 `injection_plan`, `injection_batches` (35 conditions) and `injection_scores` run on a lake in a temporary folder, which
-takes 0.13 MB an injection, on the cores given; the detector is an untrained ResNet-18 of 64-pixel stamps. The budget is
-ten minutes and 4 GiB for 77,000 injections on two cores. Every size is a process of its own.
+takes 0.13 MB an injection, on the cores given; the detector is an untrained ResNet-18 of 64-pixel stamps with its
+published stem (`--stem-stride 2` has none of its pooling and four times the arithmetic). The budget is ten minutes and
+4 GiB for 77,000 injections on two cores. Every size is a process of its own.
 """
 
 from __future__ import annotations
@@ -104,20 +105,21 @@ def write_host_stamps(path: Path, count: int, size: int) -> None:
             writer.write(ids, noise * np.float32(0.004) + (light * colour).astype(np.float32))
 
 
-def untrained(campaign: Campaign, width: int) -> FrozenDetector:
+def untrained(campaign: Campaign, width: int, stem_stride: int) -> FrozenDetector:
     """Return a ResNet-18 of the first detector's preprocessing with random weights."""
     from lens_assets.detector.determinism import seed_torch
     from lens_assets.detector.frozen import Member, network_with, single
     from lens_assets.detector.models import build_network
 
     recipe = campaign.experiments["baseline"]
-    architecture = recipe.architecture.model_copy(update={"family": "resnet18", "width": width})
+    shape = {"family": "resnet18", "width": width, "stem_stride": stem_stride}
+    architecture = recipe.architecture.model_copy(update=shape)
     seed_torch(SEED, "weights")
     network = network_with(architecture, build_network(architecture).state_dict())
     return single(Member("resnet18", architecture, recipe.preprocessing, recipe.scoring.batch_size, network))
 
 
-def prepared(root: Path, campaign: Campaign, width: int) -> tuple[Lineage, Lake]:
+def prepared(root: Path, campaign: Campaign, width: int, stem_stride: int) -> tuple[Lineage, Lake]:
     """Return the lineage of the three assets without their gate, and a lake that holds what they read."""
     import pandas as pd
     import pyarrow as pa
@@ -144,7 +146,7 @@ def prepared(root: Path, campaign: Campaign, width: int) -> tuple[Lineage, Lake]
     for key in others:
         store("cutouts", index[:0], key)
     detector = next(iter(campaign.evaluation.detectors))
-    files = save_detector(root / "detector", untrained(campaign, width))
+    files = save_detector(root / "detector", untrained(campaign, width, stem_stride))
     store("frozen_detector", pd.DataFrame({"detector": [detector]}), detector, dict(files))
     known = load_assets()
     inputs = ("training_manifest", "brightness_calibration", "cutouts", "frozen_detector")
@@ -179,7 +181,7 @@ class Clock:
         return timed
 
 
-def measure(injections: int, width: int) -> dict[str, Any]:
+def measure(injections: int, width: int, stem_stride: int) -> dict[str, Any]:
     """Plan, render and score; return the injections made, the failed ones, seconds by phase and peak memory in MiB."""
     from lens_assets.assets.execution import materialise
     from lens_assets.lensing import injection
@@ -188,7 +190,7 @@ def measure(injections: int, width: int) -> dict[str, Any]:
     campaign = campaign_of(math.ceil(injections / PARITY_CELLS))
     clock = Clock({}, Lock())
     with tempfile.TemporaryDirectory(prefix="injections-") as folder:
-        lineage, lake = prepared(Path(folder), campaign, width)
+        lineage, lake = prepared(Path(folder), campaign, width, stem_stride)
 
         def make(name: str) -> None:
             asset = lineage.assets[name]
@@ -238,16 +240,18 @@ def main() -> None:
     parser.add_argument("--injections", type=int, nargs="+", default=[770, 3080], help="rounded up to whole cells")
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--width", type=int, default=64, help="channels of the first stage; 64 as published")
+    parser.add_argument("--stem-stride", type=int, choices=(1, 2, 4), default=4, help="pixels; 4 as published")
     parser.add_argument("--one-size", action="store_true", help=argparse.SUPPRESS)
     options, _ = parser.parse_known_args()
     if options.one_size:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.cores])
-        print(json.dumps(measure(options.injections[0], options.width)))
+        print(json.dumps(measure(options.injections[0], options.width, options.stem_stride)))
         return
-    print(f"ResNet-18 of width {options.width}, {options.cores} cores")
+    print(f"ResNet-18 of width {options.width} and stem stride {options.stem_stride}, {options.cores} cores")
     for size in options.injections:
         command = [sys.executable, "-m", "benchmarks.injections", "--one-size", "--injections", str(size),
-                   "--cores", str(options.cores), "--width", str(options.width)]  # fmt: skip
+                   "--cores", str(options.cores), "--width", str(options.width),
+                   "--stem-stride", str(options.stem_stride)]  # fmt: skip
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         report(json.loads(done.stdout.splitlines()[-1]))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lens_assets.campaign.stages.experiments import ArchitectureSettings
+from lens_assets.campaign.stages.experiments import PUBLISHED_RESNET18_STRIDE, ArchitectureSettings
 from lens_assets.detector.torchvision_guard import torchvision_models
 
 BANDS = 3
@@ -100,13 +100,20 @@ def _bottleneck_resnet(settings: ArchitectureSettings) -> StampNetwork:
 
 
 def _resnet18(settings: ArchitectureSettings) -> StampNetwork:
-    """Build ResNet-18 (He et al. 2016, arXiv:1512.03385) with a 3x3 stem and no pooling, for stamps of 64-101 px."""
+    """Build ResNet-18 (He et al. 2016, arXiv:1512.03385).
+
+    At a stem stride of 4 its stem is the published one. Strides 1 and 2 keep more of a stamp of 64 to 101 pixels by
+    a 3x3 convolution without pooling, at sixteen and four times the arithmetic.
+    """
     resnet = torchvision_models().resnet
     width = settings.width
+    published = settings.stem_stride == PUBLISHED_RESNET18_STRIDE
+    kernel, stride = (7, 2) if published else (3, settings.stem_stride)
     stem = nn.Sequential(
-        nn.Conv2d(BANDS, width, 3, settings.stem_stride, 1, bias=False),
+        nn.Conv2d(BANDS, width, kernel, stride, kernel // 2, bias=False),
         nn.BatchNorm2d(width),
         nn.ReLU(inplace=True),
+        *([nn.MaxPool2d(3, 2, 1)] if published else []),
     )
     stages: list[nn.Module] = []
     inputs = width

@@ -11,7 +11,9 @@ from lens_assets.campaign.preprocessing import PreprocessingSettings
 
 Family = Literal["bottleneck_resnet", "resnet18", "efficientnet_v2_s"]
 
-
+EFFICIENTNET_V2_S_WIDTH = 24
+PUBLISHED_RESNET18_STRIDE = 4
+"""A 7x7 convolution of stride 2 and a max-pool of stride 2 (He et al. 2016, arXiv:1512.03385, table 1)."""
 SMOOTHING_RANGE = (0.05, 0.2)
 """Range of the label smoothing of tier B where it is not off: targets from 0.8 to 0.95."""
 
@@ -21,14 +23,17 @@ class ArchitectureSettings(Settings):
 
     family: Family = setting("bottleneck_resnet, resnet18 or efficientnet_v2_s")
     width: int = setting("channels of the first stage; later stages follow from it", "channel", ge=8, le=256)
-    stem_stride: Literal[1, 2] = setting("stride of the first convolution; 1 keeps arcs of small stamps sharp")
+    stem_stride: Literal[1, 2, 4] = setting(
+        "stride of the stem; 1 keeps arcs of small stamps sharp, 4 is resnet18 as published, pooling included", "pixel"
+    )
     dropout: float = setting("share of pooled features dropped in training", ge=0, lt=1)
 
     @model_validator(mode="after")
-    def _published_width(self) -> ArchitectureSettings:
-        published = {"resnet18": 64, "efficientnet_v2_s": 24}.get(self.family)
-        if self.family == "efficientnet_v2_s" and self.width != published:
-            raise ValueError(f"width {self.width}: efficientnet_v2_s has its published width {published}")
+    def _published_shapes(self) -> ArchitectureSettings:
+        if self.family == "efficientnet_v2_s" and self.width != EFFICIENTNET_V2_S_WIDTH:
+            raise ValueError(f"width {self.width}: efficientnet_v2_s has its published width {EFFICIENTNET_V2_S_WIDTH}")
+        if self.stem_stride == PUBLISHED_RESNET18_STRIDE and self.family != "resnet18":
+            raise ValueError(f"stem_stride {self.stem_stride} is a stem of resnet18; {self.family} takes 1 or 2")
         return self
 
 
