@@ -23,7 +23,6 @@ from lens_assets.catalogs.spectroscopic import positions
 from lens_assets.sky.matching import pairs_within
 
 CONTAMINANT, EXCLUDE = "contaminant", "exclude"
-USES = (CONTAMINANT, EXCLUDE)
 OUTSIDE, NO_SOURCE, UNKNOWN_ID, SUPERSEDED = (
     "outside_footprint", "no_source_in_radius", "unknown_galaxy_id", "superseded_by_review",
 )  # fmt: skip

@@ -10,11 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lens_assets.imaging.stamps import StampWriter, stamp_path
-from lens_assets.survey.coadds import OK, STATUSES, BrickStamps
+from lens_assets.survey.coadds import OK, BrickStamps
 from lens_assets.survey.units import BANDS
 
 ZERO_COVERAGE = "zero_coverage"
-CUTOUT_STATUSES = (*STATUSES, ZERO_COVERAGE)
 
 ReadBrick = Callable[[str, NDArray[np.float64], NDArray[np.float64]], BrickStamps]
 

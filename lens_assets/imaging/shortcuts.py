@@ -9,7 +9,6 @@ from lens_assets.campaign.stages.features import ShortcutSettings
 from lens_assets.sky.randomness import generator
 from lens_assets.statistics.bootstrap import bootstrap_auc, roc_auc
 
-FLAGS = ("none", "yellow", "red", "expected", "not_evaluated")
 CONDITIONS = (
     "nobs_z", "psfsize_g", "psfsize_r", "psfsize_z", "psfdepth_r", "galdepth_r", "ebv", "mag_g", "mag_r", "mag_z",
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The verdict of a gate as data, and the only way past it."""
+"""The verdict of a gate as data."""
 
 from __future__ import annotations
 
@@ -12,10 +12,6 @@ from pydantic import BaseModel, ConfigDict
 
 Decision = Literal["GO", "NO-GO", "NOT-EVALUATED"]
 FILE_NAME = "verdict.json"
-
-
-class GateNotPassed(RuntimeError):
-    """What lies below a gate was asked for without a GO for exactly its inputs."""
 
 
 class Verdict(BaseModel):
@@ -86,26 +82,6 @@ def describe(item: Mapping[Any, Any]) -> str:
     if not math.isnan(item["anchor_value"]):
         text += f" (anchors {item['anchor_value']:.4g}, injections {item['injection_value']:.4g})"
     return f"{text}; required: {item['requirement']}; look at {item['likely_knob']}"
-
-
-def require_go(verdict: Verdict | Mapping[str, Any] | None, current_inputs: Mapping[str, str]) -> None:
-    """Return if the verdict is GO for exactly these inputs; else raise GateNotPassed saying why and what to do."""
-    if verdict is None:
-        raise GateNotPassed("the realism gate has given no verdict: materialise realism_gate first")
-    known = verdict if isinstance(verdict, Verdict) else Verdict.model_validate(dict(verdict))
-    if known.decision != "GO":
-        raise GateNotPassed(
-            f"{known.gate}: {known.decision}. {'; '.join(known.reasons)}. "
-            f"Correct what is named, then materialise from the changed asset down to {known.gate}"
-        )
-    changed = sorted(
-        name for name in {*known.inputs, *current_inputs} if known.inputs.get(name) != current_inputs.get(name)
-    )
-    if changed:
-        raise GateNotPassed(
-            f"{known.gate}: its GO was given for other inputs ({', '.join(changed)} changed since); "
-            f"materialise {known.gate} again for the current ones"
-        )
 
 
 def _statement(decision: Decision, gating: pd.DataFrame, reasons: Sequence[str], notes: Sequence[str]) -> str:

@@ -48,12 +48,6 @@ def bin_index(values: ArrayLike, edges: tuple[float, ...]) -> NDArray[np.int64]:
     return np.where(inside, index, OUTSIDE).astype(np.int64)
 
 
-def cell_of(grid: GridSettings, psf_fwhm_arcsec: float, depth_mag: float) -> str | None:
-    """Return the condition key of the bin that holds one (PSF, depth) pair, None outside the grid or for NaN."""
-    key = cells_of(grid, [psf_fwhm_arcsec], [depth_mag])[0]
-    return None if key is None else str(key)
-
-
 def cells_of(grid: GridSettings, psf_fwhm_arcsec: ArrayLike, depth_mag: ArrayLike) -> NDArray[np.object_]:
     """Return the condition key of each pair, shape (N,); None outside the grid."""
     psf = bin_index(psf_fwhm_arcsec, grid.psf_fwhm_edges_arcsec)
@@ -84,16 +78,6 @@ def grid_frame(grid: GridSettings) -> pd.DataFrame:
     )
     frame["condition"] = [condition_key(p, d) for p, d in zip(frame.psf_fwhm_arcsec, frame.depth_mag, strict=True)]
     return frame
-
-
-def outside_share(
-    grid: GridSettings, psf_fwhm_arcsec: ArrayLike, depth_mag: ArrayLike, weights: ArrayLike | None = None
-) -> float:
-    """Return the weighted share of positions whose conditions lie outside the grid; NaN conditions count as outside."""
-    outside = np.asarray([key is None for key in cells_of(grid, psf_fwhm_arcsec, depth_mag)], dtype=np.float64)
-    if outside.size == 0:
-        return float("nan")
-    return float(np.average(outside, weights=None if weights is None else np.asarray(weights, dtype=np.float64)))
 
 
 def require_same_grid(digests: Iterable[str], what: str) -> str:

@@ -15,9 +15,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import gamma, gammaincinv
 from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from lens_assets.campaign.stages.selection_function import GridSettings
 from lens_assets.selection.grid import bin_index
@@ -190,20 +187,6 @@ def _out_of_fold(
         )  # fmt: skip
         predicted[here] = model.fit(values[train], label[train]).predict_proba(values[here])[:, 1]
     return predicted
-
-
-def _fitted(train: FloatArray, label: NDArray[np.int64], at: FloatArray, seed: int) -> FloatArray:
-    """Return the chances of rows `at` by boosted trees that are also given the logit of a ridge logistic regression.
-
-    The regression gives trees of few rows one direction that sums up all covariates.
-    """
-    linear = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(train, label)
-    model = HistGradientBoostingClassifier(
-        learning_rate=0.06, max_iter=150, max_leaf_nodes=16, min_samples_leaf=20, l2_regularization=1.0,
-        early_stopping=False, random_state=seed % 2**32,
-    )  # fmt: skip
-    both = [np.column_stack([rows, linear.decision_function(rows)]) for rows in (train, at)]
-    return np.asarray(model.fit(both[0], label).predict_proba(both[1])[:, 1])
 
 
 def weighted_prediction(trials: pd.DataFrame, weights: FloatArray) -> tuple[float, float, float]:

@@ -24,7 +24,6 @@ Rng = np.random.Generator
 STAMP_MARGIN_PX = 52
 """Closest distance to the brick edge at which a 101-pixel stamp fits."""
 
-BRIGHT_LIMIT_MAG_Z = 20.0
 CONFUSER_KINDS = ("ring", "spiral", "merger", "edge_on", "blue_clumpy", "pointy_core")
 BRIGHT_KINDS = ("lens", "massive_early_type", "early_type", "disk", *CONFUSER_KINDS)
 KINDS = (*BRIGHT_KINDS, "companion", "faint", "star", "bright_star")

@@ -23,16 +23,6 @@ def beta_interval(
     return stats.beta.ppf(tail, alpha, beta), stats.beta.ppf(1.0 - tail, alpha, beta)
 
 
-def jeffreys_interval(k: ArrayLike, n: ArrayLike, level: float) -> tuple[FloatArray, FloatArray]:
-    """Return the Jeffreys interval: Beta(1/2, 1/2) prior, closed at 0 for k = 0 and at 1 for k = n.
-
-    Source: Brown, Cai and DasGupta 2001, Statistical Science 16, 101, section 3.1.2. Shapes as `beta_interval`.
-    """
-    successes, trials, _ = _checked(k, n, level)
-    lower, upper = beta_interval(successes, trials, level, prior=(0.5, 0.5))
-    return np.where(successes == 0, 0.0, lower)[()], np.where(successes == trials, 1.0, upper)[()]
-
-
 def wilson_interval(k: ArrayLike, n: ArrayLike, level: float) -> tuple[FloatArray, FloatArray]:
     """Return the Wilson score interval (Wilson 1927, JASA 22, 209); n = 0 gives [0, 1]. Shapes as `beta_interval`."""
     successes, trials, tail = _checked(k, n, level)
@@ -45,14 +35,6 @@ def wilson_interval(k: ArrayLike, n: ArrayLike, level: float) -> tuple[FloatArra
     lower = np.where((trials == 0) | (successes == 0), 0.0, centre - half)
     upper = np.where((trials == 0) | (successes == trials), 1.0, centre + half)
     return lower[()], upper[()]
-
-
-def poisson_interval(count: ArrayLike, level: float) -> tuple[FloatArray, FloatArray]:
-    """Return the exact central interval of a Poisson mean (Garwood 1936, Biometrika 28, 437)."""
-    counts = np.asarray(count, dtype=np.float64)
-    tail = (1.0 - _level(level)) / 2.0
-    lower = np.where(counts > 0, stats.chi2.ppf(tail, 2.0 * np.maximum(counts, 0.5)) / 2.0, 0.0)
-    return lower[()], stats.chi2.isf(tail, 2.0 * (counts + 1.0)) / 2.0
 
 
 def _level(level: float) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lens_assets.realism.battery import as_table, decide, row, run_battery
-from lens_assets.realism.verdict import GateNotPassed, Verdict, describe, judge, require_go
+from lens_assets.realism.verdict import Verdict, describe, judge
 from lens_assets_tests.realism.tables import demo_realism, draw_anchors, draw_background, draw_observables
 
 INPUTS = {"injection_pilot": "a1", "anchor_observables": "b2"}
@@ -67,18 +67,6 @@ def test_a_verdict_survives_the_disk_without_nan():
     assert "NaN" not in verdict.to_json()
     assert Verdict.from_json(verdict.to_json()) == verdict
     assert json.loads(verdict.to_json())["decision"] == "NO-GO"
-
-
-def test_only_a_go_for_exactly_these_inputs_opens():
-    go = verdict_of(row("arc_snr", "PASS"))
-    require_go(go, INPUTS)
-    require_go(json.loads(go.to_json()), INPUTS)
-    with pytest.raises(GateNotPassed, match="materialise realism_gate first"):
-        require_go(None, INPUTS)
-    with pytest.raises(GateNotPassed, match=r"other inputs \(injection_pilot changed"):
-        require_go(go, INPUTS | {"injection_pilot": "other"})
-    with pytest.raises(GateNotPassed, match="NO-GO"):
-        require_go(verdict_of(row("arc_snr", "FAIL", value=3.0)), INPUTS)
 
 
 @pytest.fixture(scope="module")
