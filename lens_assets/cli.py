@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import resource
 import signal
@@ -292,11 +291,12 @@ def _check_scores(options: argparse.Namespace) -> int:
 
 
 def _write_bank(options: argparse.Namespace) -> int:
+    from lens_assets.digests import file_digest
     from lens_assets.lensing.source_bank import bank_from_real_galaxies
 
     bank = bank_from_real_galaxies(options.catalog, options.output)
     low, high = bank.half_light_radius_arcsec.min(), bank.half_light_radius_arcsec.max()
-    digest = hashlib.sha256(options.output.read_bytes()).hexdigest()
+    digest = file_digest(options.output)
     print(f"{len(bank)} galaxies, half-light radii {low:.2f} to {high:.2f} arcsec; in injection.yaml, under source:")
     print(f"  light: bank\n  bank: {{path: {options.output.resolve()}, sha256: {digest}}}")
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lens_assets.assets.framework import AssetRun, NoGo, Product, lens_asset
+from lens_assets.digests import file_digest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -353,7 +354,6 @@ def _panel(run: AssetRun, anchors: pd.DataFrame, measured: pd.DataFrame, injecte
 
 
 def _panel_row(run: AssetRun) -> dict[str, object]:
-    import hashlib
 
     from lens_assets.realism.panel import PanelError, missing_row, read_answers, score
 
@@ -362,7 +362,7 @@ def _panel_row(run: AssetRun) -> dict[str, object]:
         return missing_row(settings, "no graded form was returned")
     path = run.campaign.folder / settings.answers_csv
     answers = read_answers(path)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = file_digest(path)
     if digest != settings.answers_sha256:
         raise PanelError(
             f"{path}: SHA-256 {digest}, but realism panel.answers_sha256 is {settings.answers_sha256!r}; state it"

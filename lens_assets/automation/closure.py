@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lens_assets.digests import content_digest
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -169,7 +171,7 @@ def _digest(campaign: Campaign, job: ClosureJob, finders: Finders) -> str:
         "audit": finders.audit,
         "intervals": campaign.selection_function.intervals.model_dump(mode="json"),
     }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return content_digest(content)
 
 
 def _write(

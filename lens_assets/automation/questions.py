@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+
+from lens_assets.digests import file_digest
 
 if TYPE_CHECKING:
     from lens_assets.assets.execution import Lineage
@@ -97,7 +98,7 @@ def check_score_file(path: Path, output: Literal["probability", "logit"], index:
             )
         unknown = int((~pd.Index(scores.index).isin(exported[STAMP_ID])).sum())
         lines.append(f"every one of the {len(exported)} exported stamps has a score; {unknown} further scores")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = file_digest(path)
     return [*lines, "in external.yaml, under files of the finder:", f'  - {{path: "{path}", sha256: "{digest}"}}']
 
 

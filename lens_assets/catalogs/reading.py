@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import hashlib
 import importlib.util
 import re
 from collections.abc import Callable
@@ -13,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from lens_assets.digests import file_digest
 
 _SUFFIXES = {".csv": ",", ".tsv": "\t", ".txt": ","}
 _VOTABLE = (".vot", ".votable", ".xml")
@@ -72,7 +73,7 @@ def read_text_table(path: Path, sha256: str = "", *, may_be_empty: bool = False)
 def _require_checksum(path: Path, sha256: str) -> None:
     if not sha256:
         return
-    held = hashlib.sha256(path.read_bytes()).hexdigest()
+    held = file_digest(path)
     if held != sha256:
         raise CatalogError(path, "(file)", f"SHA-256 {held}", f"{sha256}; correct sha256 if the change is meant")
 

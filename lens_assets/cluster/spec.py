@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -13,6 +12,7 @@ from lens_assets.campaign.stages.negatives import NegativesSettings
 from lens_assets.campaign.stages.sampling import SamplingSettings
 from lens_assets.campaign.stages.splits import SplitsSettings
 from lens_assets.campaign.stages.survey import SurveySettings
+from lens_assets.digests import content_digest
 
 JOB_VERSION = "spark-sampling-3"
 """Raise it where the job would write other tables from the same inputs: what it wrote before is then left alone."""
@@ -58,7 +58,7 @@ class JobSpec:
     def root(self) -> str:
         """Where this job writes: below the output, by a digest of all it depends on, so that runs never mix."""
         content = {name: value for name, value in asdict(self).items() if name not in ("output", "region")}
-        digest = hashlib.sha256(json.dumps([content, JOB_VERSION], sort_keys=True).encode()).hexdigest()
+        digest = content_digest([content, JOB_VERSION])
         return f"{self.output.rstrip('/')}/{digest[:16]}"
 
     @property

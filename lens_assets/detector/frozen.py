@@ -22,6 +22,7 @@ from lens_assets.campaign.stages.experiments import ArchitectureSettings
 from lens_assets.detector.determinism import deterministic, device
 from lens_assets.detector.ensembles import SINGLE, Combiner, combine
 from lens_assets.detector.models import StampNetwork, build_network, contiguous_state
+from lens_assets.digests import content_digest
 from lens_assets.imaging.preprocessing import PreprocessingSettings, preprocess, preprocessing_digest
 from lens_assets.workers import in_order, worker_count
 
@@ -141,7 +142,7 @@ class FrozenDetector:
                 for member in self.members
             ],
         }
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return content_digest(content)
 
     @property
     def preprocessing_digest(self) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
+
+from lens_assets.digests import content_digest
 
 FORMAT_VERSION = 1
 
@@ -27,7 +27,7 @@ class Provenance(BaseModel):
     @property
     def digest(self) -> str:
         """SHA-256 of the canonical JSON of this provenance."""
-        return hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()
+        return content_digest(self.model_dump())
 
 
 class StoredFile(BaseModel):
@@ -66,5 +66,4 @@ class Record(BaseModel):
 
 def combined_digest(digests: dict[str, str]) -> str:
     """Return one digest for a set of named digests, independent of their order."""
-    text = json.dumps(digests, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return content_digest(digests)

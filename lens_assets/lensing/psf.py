@@ -12,7 +12,6 @@ is stretched to a stamp's own FWHM by evaluating that sum at stretched frequenci
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from lens_assets.digests import file_digest
 from lens_assets.survey.units import BANDS
 
 MOFFAT_TRANSFORM_POLYNOMIALS: dict[float, tuple[float, ...]] = {
@@ -61,7 +61,7 @@ class PsfImages:
         """Read an NPZ file with square images `g`, `r`, `z` of odd side and `pixel_scale_arcsec`; else ValueError."""
         if not path.is_file():
             raise ValueError(f"{path}: no such file of PSF images (renderer.psf_images.path)")
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = file_digest(path)
         if sha256 and digest != sha256:
             raise ValueError(f"{path}: its SHA-256 is {digest}, expected {sha256} (renderer.psf_images.sha256)")
         with np.load(path, allow_pickle=False) as file:

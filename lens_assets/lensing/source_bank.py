@@ -13,7 +13,6 @@ nowhere negative. The galaxy's centroid lies at the picture's middle to half a p
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from lens_assets.digests import file_digest
 from lens_assets.lensing.image_sources import SourceImage
 from lens_assets.sky.randomness import uniform
 
@@ -179,7 +179,7 @@ def read_bank(path: Path, sha256: str = "") -> SourceBank:
     """Read a bank; SourceBankError says what is wrong with a file that is none, or whose digest is not `sha256`."""
     if not path.is_file():
         raise SourceBankError(f"{path}: no such source bank; `lens-assets write-bank` writes one")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = file_digest(path)
     if sha256 and digest != sha256:
         raise SourceBankError(f"{path}: its SHA-256 is {digest}, expected {sha256} (source.bank.sha256)")
     try:

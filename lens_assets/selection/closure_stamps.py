@@ -7,8 +7,6 @@ rules and the detector.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,6 +22,7 @@ from lens_assets.campaign.stages.injection import InjectionSettings
 from lens_assets.campaign.stages.selection_function import GridSettings
 from lens_assets.campaign.stages.simulated_sky import SimulatedSkySettings
 from lens_assets.detector.frozen import Detector, load_detector
+from lens_assets.digests import content_digest
 from lens_assets.imaging.quality import quality_table
 from lens_assets.imaging.stamps import StampReader, stamp_path, write_stamps
 from lens_assets.lensing.injection import render_batches
@@ -88,7 +87,7 @@ class ClosureJob:
             "settings": self.settings.model_dump(mode="json", exclude={"workers"}),
             "detectors": {name: opened(item).digest for name, item in self.detectors.items()},
         }
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return content_digest(content)
 
 
 def closure_job(

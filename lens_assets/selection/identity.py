@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Any
 
 import pandas as pd
 
 from lens_assets.campaign.stages.injection import InjectionSettings
 from lens_assets.campaign.stages.selection_function import SelectionFunctionSettings
+from lens_assets.digests import content_digest
 
 
 def prior_digest(settings: InjectionSettings, magnitude_shift_mag: float) -> str:
@@ -26,7 +25,7 @@ def prior_digest(settings: InjectionSettings, magnitude_shift_mag: float) -> str
         "noise": settings.noise.model_dump(mode="json"),
         "magnitude_shift_mag": round(magnitude_shift_mag, 9),
     }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return content_digest(content)
 
 
 def identity(

@@ -7,14 +7,13 @@ bin; PSF and depth are the host's own, in the r band: PSFSIZE_r (FWHM) and PSFDE
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from lens_assets.campaign.base import Settings, setting
 from lens_assets.campaign.stages.injection import MOFFAT_BETAS
+from lens_assets.digests import content_digest
 
 CONDITION_BAND = "r"
 DEPTH_DEFINITION = "psfdepth_r as 5-sigma point-source AB magnitude"
@@ -76,7 +75,7 @@ class GridSettings(Settings):
             "psf_fwhm_edges_arcsec": self.psf_fwhm_edges_arcsec,
             "depth_edges_mag": self.depth_edges_mag,
         }
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return content_digest(content)
 
     @model_validator(mode="after")
     def _physical(self) -> GridSettings:
