@@ -142,7 +142,7 @@ def _add_closure(commands: Any) -> None:
     close.add_argument("--injections", type=int, help="injections")
     close.add_argument("--workers", type=int, help="processes")
     close.add_argument("--detector", nargs="+", help="frozen detectors that are asked (default: the primary one)")
-    close.add_argument("--model", type=Path, help="YAML of a TorchScript finder, as an entry of external.yaml")
+    close.add_argument("--model", type=Path, help="YAML of a TorchScript or ONNX finder, as an entry of external.yaml")
     close.add_argument("--threshold", type=float, default=0.5, help="score at which --model detects (default 0.5)")
     close.add_argument("--to", type=Path, help="folder of the report (default: closure/ in the state folder)")
     close.set_defaults(command=_closure)

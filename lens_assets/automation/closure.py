@@ -67,29 +67,35 @@ def frozen_finders(campaign: Campaign, lake: Lake, names: Sequence[str]) -> Find
 
 
 def model_finder(path: Path, threshold: float, folder: Path) -> Finders:
-    """Return the TorchScript finder that a YAML file describes, stored under `folder` for other processes.
+    """Return the TorchScript or ONNX finder that a YAML file describes, stored under `folder` for other processes.
 
-    The file holds what an entry of `external.yaml` with source torchscript does; its paths start at its own folder.
+    The file holds what an entry of `external.yaml` with a model does; its paths start at its own folder.
     """
     import yaml
     from pydantic import ValidationError
 
     from lens_assets.campaign.stages.external import ModelFinderSettings
     from lens_assets.campaign.yaml_files import load_yaml
-    from lens_assets.detector.external import save_external, scripted_finder
+    from lens_assets.detector.external import MODELS, save_external
+    from lens_assets.detector.frozen import DetectorError
 
     try:
         content = load_yaml(path.read_text(encoding="utf-8"))
         settings = ModelFinderSettings.model_validate_json(json.dumps(content))
-    except (yaml.YAMLError, ValidationError) as error:
-        raise ClosureError(f"{path}: {error}; expected an entry of external.yaml with source torchscript") from error
+    except (OSError, yaml.YAMLError, ValidationError) as error:
+        words = " or ".join(MODELS)
+        raise ClosureError(f"{path}: {error}; expected an entry of external.yaml whose source is {words}") from error
     model = path.parent / Path(settings.path).expanduser()
     if not model.is_file():
         raise ClosureError(f"{model}: no such file; {path} names it under path")
     held = model.read_bytes()
     if (found := hashlib.sha256(held).hexdigest()) != settings.sha256:
         raise ClosureError(f"{model}: SHA-256 {found}, but {path} states {settings.sha256}")
-    finder = scripted_finder(path.stem, held, settings.preprocessing, settings.output, settings.batch_size)
+    _, make = MODELS[settings.source]
+    try:
+        finder = make(path.stem, held, settings.preprocessing, settings.output, settings.batch_size)
+    except DetectorError as error:
+        raise ClosureError(f"{model}: {error}") from error
     place = folder / f"model-{finder.digest[:16]}"
     place.mkdir(parents=True, exist_ok=True)
     for name, data in save_external(finder).items():
