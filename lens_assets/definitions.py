@@ -33,6 +33,7 @@ ASSET_MODULES = (
     "sampling_positives",
     "sampling_hosts",
     "cutouts",
+    "detector_training",
     "detector",
     "realism",
     "injection",
