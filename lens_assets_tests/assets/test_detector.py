@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from lens_assets.assets import detector as assets
+from lens_assets.assets import detector_training
 from lens_assets.assets.framework import Product
 from lens_assets.campaign.campaign import Campaign
 from lens_assets.campaign.stages.evaluation import EvaluationSettings
@@ -78,8 +79,13 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     store(lake, "cutouts", table[["galaxy_id", "cutout_path"]], SHARD, {"stamps.arrow": path.read_bytes()})
     store(lake, "training_manifest", table)
     for name in ("first", "second"):
-        keep(lake, "trained_model", run_asset(assets.trained_model, campaign(), partition=name, lake=lake), name)
-        keep(lake, "scores", run_asset(assets.scores, campaign(), partition=name, lake=lake), name)
+        keep(
+            lake,
+            "trained_model",
+            run_asset(detector_training.trained_model, campaign(), partition=name, lake=lake),
+            name,
+        )
+        keep(lake, "scores", run_asset(detector_training.scores, campaign(), partition=name, lake=lake), name)
     return lake
 
 
@@ -95,7 +101,7 @@ def test_training_learns_and_never_needs_the_test_split(lake: Lake, tmp_path: Pa
     store(blind, "training_manifest", table)
     stamps = lake.file("cutouts", "stamps.arrow", SHARD).read_bytes()
     store(blind, "cutouts", table[["galaxy_id"]], SHARD, {"stamps.arrow": stamps})
-    product = run_asset(assets.trained_model, campaign(), partition="first", lake=blind)
+    product = run_asset(detector_training.trained_model, campaign(), partition="first", lake=blind)
     assert product.summary["validation_auc"] > 0.9
     stored = lake.file("trained_model", "weights.pt", "first").read_bytes()
     assert product.files["weights.pt"].read_bytes() == stored
@@ -109,7 +115,7 @@ def test_relabelled_training_stamps_change_the_weights(lake: Lake, tmp_path: Pat
     stamps = lake.file("cutouts", "stamps.arrow", SHARD).read_bytes()
     store(other, "cutouts", table[["galaxy_id"]], SHARD, {"stamps.arrow": stamps})
     store(other, "training_manifest", table)
-    product = run_asset(assets.trained_model, campaign(), partition="first", lake=other)
+    product = run_asset(detector_training.trained_model, campaign(), partition="first", lake=other)
     before = lake.table("trained_model", "first")
     assert product.table["training_loss"].iloc[-1] > before["training_loss"].iloc[-1]
 
