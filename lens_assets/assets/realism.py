@@ -146,7 +146,7 @@ def brightness_calibration(run: AssetRun) -> Product:
         "frozen_detector",
     ),
     settings=("realism", "evaluation"),
-    code_version="realism-report-7",
+    code_version="realism-report-8",
     pool="torch",
 )
 def realism_report(run: AssetRun) -> Product:
@@ -208,7 +208,7 @@ def realism_report(run: AssetRun) -> Product:
     kinds={"json"},
     inputs=("realism_report", "anchor_observables", "injection_pilot", "brightness_calibration"),
     settings=("realism",),
-    code_version="realism-gate-2",
+    code_version="realism-gate-3",
 )
 def realism_gate(run: AssetRun) -> Product:
     """The verdict on the injections as data: GO, NO-GO or NOT-EVALUATED, with the digests of what it judged.
@@ -220,7 +220,7 @@ def realism_gate(run: AssetRun) -> Product:
 
     from lens_assets.figures.realism import verdict_chart
     from lens_assets.realism.battery import COLUMNS, as_table
-    from lens_assets.realism.verdict import FILE_NAME, judge
+    from lens_assets.realism.verdict import FILE_NAME, judge, named
 
     settings = run.campaign.realism
     report = run.table("realism_report")
@@ -232,6 +232,9 @@ def realism_gate(run: AssetRun) -> Product:
     ]
     if ((rows["observable"] == "probe_features") & ~rows["gates"] & (rows["verdict"] == "NOT-EVALUATED")).any():
         notes.append("Feature space not compared: the finder is external")
+    missing = report[~report["gates"] & (report["verdict"] == "NOT-EVALUATED")]
+    if len(missing):
+        notes.append(f"Not evaluated and not deciding: {named(missing)}")
     inputs = dict(run.upstream) | {"settings/realism": run.campaign.settings_digest("realism")}
     verdict = judge("realism_gate", rows, inputs, notes)
     deciding = rows[rows["gates"]].reset_index(drop=True)

@@ -84,16 +84,7 @@ def closure_report(run: AssetRun) -> Product:
         },
         figures={"closure": figures.closure(primary.strata, f"{run.campaign.evaluation.primary_detector}, {audit}")},
         summary=primary.numbers(),
-        columns={
-            "n_lenses": "true lenses predicted",
-            "n_unmatched": "true lenses inside the grid that no stratum of injections can predict",
-            "true_recall": "share of the true lenses at or above the threshold",
-            "predicted_recall": "the same, predicted by injections of their strata",
-            "bias": "predicted minus true recall",
-            "standard_error": "standard error of the bias: counting noise of both sides",
-            "verdict": "PASS, FAIL or NOT-EVALUATED",
-            "reason": "why",
-        },
+        columns=closure.CLOSURE_COLUMNS,
         markdown=f"Averaged over the injections' population: {closure.AVERAGED_OVER}.",
     )
 

@@ -28,7 +28,7 @@ def footprint_conditions(run: AssetRun) -> Product:
     import pandas as pd
 
     from lens_assets.figures.selection_function import footprint_map
-    from lens_assets.selection.footprint import OUTSIDE_GRID, condition_table
+    from lens_assets.selection.footprint import FOOTPRINT_COLUMNS, OUTSIDE_GRID, condition_table
 
     settings = run.campaign.selection_function
     weights = "footprint, randoms" if settings.randoms else "footprint, sources"
@@ -47,16 +47,7 @@ def footprint_conditions(run: AssetRun) -> Product:
             "conditions_with_area": len(filled),
             **{f"outside_{name}": share for name, share in outside.items()},
         },
-        columns={
-            "grid": "name of the grid",
-            "grid_digest": "SHA-256 of the grid's axes, band and depth definition",
-            "condition": "key of the (PSF, depth) condition; `outside` for what lies beyond the axes",
-            "psf_fwhm_arcsec": "centre of the r-band PSF FWHM bin [arcsec]",
-            "depth_mag": "centre of the r-band 5-sigma point-source depth bin [AB mag]",
-            "n": "positions counted",
-            "share": "share of the footprint",
-            "weights": "what was counted: randoms, or sources in their place",
-        },
+        columns=FOOTPRINT_COLUMNS,
     )
 
 

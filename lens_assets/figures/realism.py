@@ -171,13 +171,12 @@ def _steps(
 
 def verdict_chart(rows: pd.DataFrame) -> Figure:
     """Draw the rows of the report as a coloured list: observable, what was computed, stratum, value, verdict."""
-    shown = rows.head(60)
-    figure = _figure(13, 0.5 + 0.22 * max(len(shown), 1))
+    figure = _figure(13, 0.5 + 0.22 * max(len(rows), 1))
     axis = figure.subplots()
     axis.axis("off")
     axis.set_xlim(0, 1)
-    axis.set_ylim(len(shown) + 0.5, -0.5)
-    for position, item in enumerate(shown.to_dict("records")):
+    axis.set_ylim(len(rows) + 0.5, -0.5)
+    for position, item in enumerate(rows.to_dict("records")):
         colour = VERDICT_COLOURS.get(str(item["verdict"]), "black")
         weight = "bold" if item["gates"] else "normal"
         p_value = f"p = {item['p_value']:.2g}" if np.isfinite(item["p_value"]) else ""

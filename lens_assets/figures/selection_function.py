@@ -18,6 +18,9 @@ AXIS_LABELS = {
 _COLOUR = "#1f5a7a"
 _SECOND = "#c0562f"
 _GREY = "#8a8f94"
+_PALETTE = (_COLOUR, _SECOND, "#4b8b3b", "#7a4fa3", "#1a1a1a", "#c2a000", "#2fa3b5", "#b8408f", "#7d5a3c")
+_MARKERS = "osD^vP*"
+_LINES = {"fixed": "--", "fpr": "-", "top": ":"}
 
 
 def canvas(rows: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
@@ -77,13 +80,16 @@ def _hatch(axis: Any, x: np.ndarray, y: np.ndarray, mask: np.ndarray) -> None:
 
 
 def marginals(table: pd.DataFrame, thresholds: list[str], title: str) -> Figure:
-    """Draw C along each axis alone, with the 95% Beta interval as bars and the host bootstrap as a band."""
+    """Draw C along each axis alone, with the 95% Beta interval as bars and the host bootstrap as a band.
+
+    Dashed lines are cuts given as scores, solid ones cuts by false-positive rate, dotted ones the top of a sample.
+    """
     figure, axes = canvas(1, 3, 11.5, 3.9)
-    palette = [_COLOUR, _SECOND, "#4b8b3b", "#7a4fa3", _GREY]
+    kinds = table.drop_duplicates("threshold").set_index("threshold")["threshold_kind"]
     for axis, (column, label) in zip(axes[0], AXIS_LABELS.items(), strict=True):
         for number, threshold in enumerate(thresholds):
             rows = table.loc[(table["axis"] == column) & (table["threshold"] == threshold) & (table["n"] > 0)]
-            colour = palette[number % len(palette)]
+            colour = _PALETTE[number % len(_PALETTE)]
             axis.fill_between(
                 rows["centre"], rows["host_lower_95"], rows["host_upper_95"], color=colour, alpha=0.15, lw=0
             )
@@ -93,7 +99,8 @@ def marginals(table: pd.DataFrame, thresholds: list[str], title: str) -> Figure:
                 rows["completeness"],
                 yerr=np.clip(bars, 0.0, None),
                 color=colour,
-                marker="o",
+                ls=_LINES.get(kinds.get(threshold), "-"),
+                marker=_MARKERS[number % len(_MARKERS)],
                 ms=3.5,
                 lw=1.2,
                 capsize=2,

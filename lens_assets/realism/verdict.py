@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 Decision = Literal["GO", "NO-GO", "NOT-EVALUATED"]
 FILE_NAME = "verdict.json"
+_NAMED_STRATA = 2
 
 
 class Verdict(BaseModel):
@@ -44,7 +45,7 @@ def judge(gate: str, report: pd.DataFrame, inputs: Mapping[str, str], notes: Seq
     Args:
         report: rows of the battery (`battery.COLUMNS`).
         inputs: name -> digest of everything that was judged.
-        notes: sentences printed with the statement whatever the decision.
+        notes: sentences printed with the statement whatever the decision; rows that warn are named after them.
     """
     gating = report[report["gates"]]
     failed = gating[gating["verdict"] == "FAIL"]
@@ -65,7 +66,7 @@ def judge(gate: str, report: pd.DataFrame, inputs: Mapping[str, str], notes: Seq
         inputs=dict(inputs),
         rows=tuple(_plain(item) for item in report.to_dict("records")),
         reasons=reasons,
-        statement=_statement(decision, gating, reasons, notes),
+        statement=_statement(decision, gating, reasons, [*notes, *_warnings(report)]),
     )
 
 
@@ -82,6 +83,21 @@ def describe(item: Mapping[Any, Any]) -> str:
     if not math.isnan(item["anchor_value"]):
         text += f" (anchors {item['anchor_value']:.4g}, injections {item['injection_value']:.4g})"
     return f"{text}; required: {item['requirement']}; look at {item['likely_knob']}"
+
+
+def named(rows: pd.DataFrame) -> str:
+    """Return the observables of rows, each once, with the strata where they are few."""
+    parts = []
+    for observable, group in rows.groupby("observable", sort=False):
+        strata = [str(name) for name in group["stratum"] if name != "all"]
+        where = f" ({', '.join(strata)})" if len(strata) <= _NAMED_STRATA else f" ({len(strata)} strata)"
+        parts.append(f"{observable}{where if strata else ''}")
+    return ", ".join(parts)
+
+
+def _warnings(report: pd.DataFrame) -> list[str]:
+    warned = report[(report["verdict"] == "WARN") & ~report["gates"]]
+    return [f"Warned without deciding: {named(warned)}"] if len(warned) else []
 
 
 def _statement(decision: Decision, gating: pd.DataFrame, reasons: Sequence[str], notes: Sequence[str]) -> str:

@@ -36,6 +36,21 @@ several times less often, and injections have hosts of every colour.
 """
 
 AVERAGED_OVER = "source size, shape, position and colour; host type and shape; seeing"
+CLOSURE_COLUMNS = {
+    "detector": "frozen detector",
+    "threshold": "name of the detection threshold",
+    "n_lenses": "true lenses predicted",
+    "n_unmatched": "true lenses inside the grid that no stratum of injections can predict",
+    "true_recall": "share of the true lenses at or above the threshold",
+    "predicted_recall": "the same, predicted by injections of their strata",
+    "bias": "predicted minus true recall",
+    "standard_error": "standard error of the bias: counting noise of both sides",
+    "verdict": "PASS, FAIL or NOT-EVALUATED",
+    "reason": "why",
+    "campaign": "simulated campaign whose lenses these are",
+    "audited": "whether this is the threshold that the campaign audits",
+}
+"""Columns of a closure report, and what a release adds to them."""
 _COLOUR_BIN_MAG = 0.4
 
 

@@ -176,6 +176,11 @@ def counts_of(group: pd.DataFrame, threshold: Threshold) -> dict[str, int]:
     }
 
 
+def bootstrap_is_degenerate(counts: Mapping[str, int]) -> bool:
+    """Say whether all trials or hosts of a group agree, so that its bootstraps have no width."""
+    return counts["n"] > 0 and (counts["k"] in (0, counts["n"]) or counts["n_hosts"] == 1)
+
+
 def is_supported(counts: Mapping[str, int], intervals: IntervalSettings) -> bool:
     """Say whether a group has trials and hosts enough to be quoted."""
     return counts["n"] >= intervals.minimum_trials and counts["n_hosts"] >= intervals.minimum_hosts
@@ -198,7 +203,7 @@ def counted(
         **counts,
         **rates,
         **combined_limits(rates, moved, counts["n"]),
-        "bootstrap_degenerate": counts["n"] > 0 and (counts["k"] in (0, counts["n"]) or counts["n_hosts"] == 1),
+        "bootstrap_degenerate": bootstrap_is_degenerate(counts),
         "supported": is_supported(counts, intervals),
     }
 

@@ -20,6 +20,17 @@ RANDOMS_COLUMNS = (
 )  # fmt: skip
 _ROWS_AT_ONCE = 2_000_000
 
+FOOTPRINT_COLUMNS = {
+    "grid": "name of the grid",
+    "grid_digest": "SHA-256 of the grid's axes, band and depth definition",
+    "condition": "key of the (PSF, depth) condition; `outside` for what lies beyond the axes",
+    "psf_fwhm_arcsec": "centre of the r-band PSF FWHM bin [arcsec]",
+    "depth_mag": "centre of the r-band 5-sigma point-source depth bin [AB mag]",
+    "n": "positions counted",
+    "share": "share of the footprint",
+    "weights": "what was counted: randoms, or sources in their place",
+}
+
 
 class RandomsError(ValueError):
     """A file of randoms that cannot be used; the message names the file and what was expected."""

@@ -8,12 +8,33 @@ import numpy as np
 import pandas as pd
 
 from lens_assets.campaign.stages.selection_function import GridSettings, IntervalSettings
-from lens_assets.selection.completeness import Threshold, counted, counts_of, detected_at, is_supported
-from lens_assets.selection.rates import weighted_rate_columns
+from lens_assets.selection.completeness import (
+    Threshold,
+    bootstrap_is_degenerate,
+    counted,
+    counts_of,
+    detected_at,
+    is_supported,
+)
+from lens_assets.selection.rates import combined_limits, weighted_rate_columns
 from lens_assets.statistics.intervals import beta_interval
 
 PER_TRIAL = "trials"
 """Each trial counts once: conditions weigh as the plan filled them."""
+MARGINAL_COLUMNS = {
+    "axis": "axis of the grid along which the rates are given",
+    "centre": "centre of the bin, in the unit of that axis [arcsec or AB mag]",
+    "weights": "how conditions weigh: trials (as the plan filled them) or footprint (and what it was counted from)",
+    "n_eff": "effective number of trials of the weights, (sum w)^2 / sum w^2",
+    "share_with_trials": "share of the footprint whose conditions hold trials in this bin; null for weights of trials",
+}
+"""What a marginal states beside the columns of the completeness table."""
+
+FLOOR_COLUMNS = {
+    "n_hosts_passing_alone": "distinct hosts that pass without an arc",
+    "n_hosts": "distinct hosts",
+    "floor": "their share",
+}
 
 
 def marginal(
@@ -40,6 +61,8 @@ def marginal(
                     "centre": centre,
                     "weights": PER_TRIAL,
                     **counted(group, threshold, intervals, seed, identifier),
+                    "n_eff": float(len(group)),
+                    "share_with_trials": float("nan"),
                 }
             )
     return pd.DataFrame(rows)
@@ -91,11 +114,23 @@ def footprint_marginal(
                     "weights": weights,
                     **counts,
                     **rates,
+                    **combined_limits(rates, _moved_rates(group, threshold), 1),
+                    "bootstrap_degenerate": bootstrap_is_degenerate(counts),
                     "supported": is_supported(counts, intervals),
                     "share_with_trials": float(share.reindex(group["condition"].unique()).sum()),
                 }
             )
     return pd.DataFrame(rows)
+
+
+def _moved_rates(group: pd.DataFrame, threshold: Threshold) -> tuple[float, float]:
+    """Return the weighted rates if the threshold were at its limits."""
+    total = float(group["weight"].sum())
+    if not total:
+        return float("nan"), float("nan")
+    ends = (threshold.score_lower, threshold.score_upper)
+    lower, upper = (float(group["weight"] @ detected_at(group, end)) / total for end in ends)
+    return lower, upper
 
 
 def _bins(grid: GridSettings) -> list[tuple[str, str, int, float]]:

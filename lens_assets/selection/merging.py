@@ -18,6 +18,10 @@ RULE = (
     "depth that has the fewest trials, else with such a neighbour in PSF, until it is supported or a group would grow "
     "beyond the stated number of cells. Cells without any trial are never filled from others."
 )
+MERGED_COLUMNS = {
+    "merged_group": "number of the first cell of the merged group, whose rate all its cells hold; -1 without trials",
+    "merged_cells": "cells of the group",
+}
 
 
 def merge_groups(trials: pd.DataFrame, grid: GridSettings, intervals: IntervalSettings) -> pd.DataFrame:

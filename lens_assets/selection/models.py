@@ -20,6 +20,7 @@ MEANINGS = {
     HIERARCHICAL: "hierarchical: a cell is drawn to a smooth surface, an effect of Einstein radius times one of the "
     "conditions, the more the fewer trials it has; how far is fitted to all cells",
 }
+MODEL_COLUMNS = {"model": "name of the model: " + "; ".join(MEANINGS.values())}
 INCREASING = (True, False, True)
 """C rises with Einstein radius, falls with the width of the PSF and rises with depth."""
 _DRAWS, _POOLED_DRAWS = 200, 2000

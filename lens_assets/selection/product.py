@@ -16,7 +16,12 @@ import pyarrow.parquet as pq
 
 from lens_assets.campaign.stages.selection_function import CONDITION_BAND, DEPTH_DEFINITION, GridSettings
 from lens_assets.selection import loader
+from lens_assets.selection.closure import CLOSURE_COLUMNS
 from lens_assets.selection.completeness import COMPLETENESS_COLUMNS
+from lens_assets.selection.footprint import FOOTPRINT_COLUMNS
+from lens_assets.selection.marginals import FLOOR_COLUMNS, MARGINAL_COLUMNS
+from lens_assets.selection.merging import MERGED_COLUMNS
+from lens_assets.selection.models import MODEL_COLUMNS
 
 LOADER_FILE = "selection_function.py"
 FITS_FILE = "grid.fits"
@@ -41,6 +46,17 @@ FITS_TABLES = {
     "closure": "bias of the predicted recall of true lenses, where the campaign is simulated",
 }
 SCIENCE_PACKAGE = "lens_assets"
+
+SHARED_COLUMNS = {"detector": "frozen detector", **COMPLETENESS_COLUMNS}
+OWN_COLUMNS: dict[str, Mapping[str, str]] = {
+    "merged": MERGED_COLUMNS,
+    "models": MODEL_COLUMNS,
+    "marginals": MARGINAL_COLUMNS,
+    "floor": FLOOR_COLUMNS,
+    "footprint": FOOTPRINT_COLUMNS,
+    "closure": CLOSURE_COLUMNS,
+}
+"""What the columns of each table mean, beside those that it shares with the grid."""
 
 # Units of the FITS columns, in the FITS standard's spelling (section 4.3).
 FITS_UNITS = {"theta_e_arcsec": "arcsec", "psf_fwhm_arcsec": "arcsec", "depth_mag": "mag"}
@@ -162,8 +178,9 @@ def _table_hdu(frame: pd.DataFrame, name: str) -> Any:
         columns.append(fits.Column(name=label, format=code, unit=FITS_UNITS.get(str(label)), array=values))
     hdu = fits.BinTableHDU.from_columns(columns, name=name)
     for number, label in enumerate(frame.columns, start=1):
-        if label in COMPLETENESS_COLUMNS:
-            hdu.header[f"TCOMM{number}"] = COMPLETENESS_COLUMNS[str(label)]
+        meaning = OWN_COLUMNS.get(name.lower(), {}).get(str(label)) or SHARED_COLUMNS.get(str(label))
+        if meaning:
+            hdu.header[f"TCOMM{number}"] = meaning
     return hdu
 
 

@@ -87,13 +87,14 @@ def weighted_rate_columns(
     return columns
 
 
-def combined_limits(rates: Mapping[str, float], k_moved: Sequence[int], n: int) -> dict[str, float]:
+def combined_limits(rates: Mapping[str, float], k_moved: Sequence[float], n: int) -> dict[str, float]:
     """Return the limits to quote: `conditional` on the threshold as it is, and `total`.
 
     Conditional limits are, on each side, the wider of the Beta posterior and the bootstrap over hosts; where all hosts
     agree the bootstrap has no width, and the posterior holds. Total limits also take the bootstrap over sky cells and
     add, in quadrature, how far the rate moves when the threshold moves to the ends of its own 95% interval
-    (`k_moved`, half of it at 68%): the threshold comes from other objects than the trials, so the two are independent.
+    (`k_moved` of `n`, half of it at 68%): the threshold comes from other objects than the trials, so the two are
+    independent.
     """
     conditional: dict[str, float] = {}
     total: dict[str, float] = {}
@@ -115,7 +116,7 @@ def combined_limits(rates: Mapping[str, float], k_moved: Sequence[int], n: int) 
 
 
 def _with_threshold(
-    rates: Mapping[str, float], ends: tuple[float, float], k_moved: Sequence[int], n: int, level: float
+    rates: Mapping[str, float], ends: tuple[float, float], k_moved: Sequence[float], n: int, level: float
 ) -> tuple[float, float]:
     mean = rates["posterior_mean"]
     scale = norm.isf((1.0 - level) / 2.0) / norm.isf(0.025)

@@ -42,6 +42,15 @@ def test_marginals_have_one_line_a_threshold_on_every_axis(tables):
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["fixed_0.5", "fpr_0.01"]
 
 
+def test_no_two_of_seven_thresholds_look_alike(tables):
+    names = ["fixed_0.3", "fixed_0.5", "fpr_0.1", "fpr_0.05", "fpr_0.01", "top_0.05", "top_0.01"]
+    one = tables[1].loc[tables[1]["threshold"] == "fixed_0.5"]
+    many = pd.concat([one.assign(threshold=name, threshold_kind=name.split("_")[0]) for name in names])
+    lines = [part[0] for part in selection_function.marginals(many, names, "demo").axes[0].containers]
+    assert len({line.get_color() for line in lines}) == len({line.get_marker() for line in lines}) == len(names)
+    assert [line.get_linestyle() for line in lines] == ["--", "--", "-", "-", "-", ":", ":"]
+
+
 def test_sensitivity_draws_a_missing_interval_as_a_gap():
     report = pd.DataFrame(
         {"detector": "a", "variant": ["x", "y"], "shift": [0.1, np.nan], "shift_lower_95": [0.0, np.nan],

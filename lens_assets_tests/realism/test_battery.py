@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
@@ -128,3 +129,9 @@ def test_both_distributions_of_every_failure_are_drawn_in_their_stratum_with_the
     assert {line.get_label() for line in shown["background_r, all: FAIL"].lines} == {"untouched", "injected"}
     calm = one_battery()
     assert len(figures.differences(calm, demo_realism(), None).axes[0].texts) == 1
+
+
+def test_the_chart_leaves_no_row_out():
+    rows = pd.concat([one_battery().rows] * 6, ignore_index=True)
+    texts = [text.get_text() for text in figures.verdict_chart(rows).axes[0].texts]
+    assert sum(text in ("decides", "reported") for text in texts) == len(rows) > 60

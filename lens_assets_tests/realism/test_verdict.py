@@ -62,6 +62,19 @@ def test_rows_that_do_not_decide_do_not_decide():
     assert verdict_of().reasons == ("nothing was compared",)
 
 
+def test_what_warns_is_named_with_the_verdict():
+    warned = [
+        *(row("frechet", "WARN", gates=False, stratum=f"layer {layer}") for layer in "ab"),
+        *(row("arc_snr", "WARN", gates=False, stratum=f"psfsize_r part {part}") for part in range(3)),
+        row("probe_core", "WARN", gates=False),
+    ]
+    verdict = verdict_of(row("arc_snr", "PASS"), *warned, row("probe_radial", "PASS", gates=False))
+    assert verdict.statement.endswith(
+        "Warned without deciding: frechet (layer a, layer b), arc_snr (3 strata), probe_core."
+    )
+    assert "Warned" not in verdict_of(row("arc_snr", "PASS")).statement
+
+
 def test_a_verdict_survives_the_disk_without_nan():
     verdict = verdict_of(row("arc_snr", "FAIL", value=np.nan, statistic="x"))
     assert "NaN" not in verdict.to_json()

@@ -210,11 +210,30 @@ def test_footprint_weights_are_post_stratification():
     assert plain.loc[plain["axis"] == "theta_e_arcsec", "completeness"].to_numpy() == pytest.approx(2 / 3)
     assert theta["share_with_trials"].to_numpy() == pytest.approx(0.8)
     assert (theta["n_eff"] < theta["n"]).all()
+    assert (plain["n_eff"] == plain["n"]).all()
+    assert list(weighted.columns.difference(plain.columns)) == []
+    assert (weighted["conditional_lower_95"] <= weighted[["beta_lower_95", "host_lower_95"]].min(axis=1) + 1e-12).all()
     depth = weighted.loc[weighted["axis"] == "depth_mag"]
     assert depth["completeness"].tolist() == pytest.approx([0.0, 1.0, 1.0])
     lost = trials.loc[trials["depth_bin"] != 0]
     fewer = footprint_marginal(lost, shares, "footprint, randoms", CUTS[:1], CONFIG.grid, FEW, 1)
     assert fewer.loc[fewer["axis"] == "theta_e_arcsec", "share_with_trials"].to_numpy() == pytest.approx(0.08)
+
+
+def test_a_threshold_that_may_move_widens_the_total_limits_of_footprint_rates_too():
+    table, scores = injections(CONFIG.grid, per_cell=3)
+    scores = scores.assign(host_score=0.0, injected_score=np.random.default_rng(3).random(len(scores)))
+    trials, _ = trials_of(table, scores, CONFIG.grid, "all_draws")
+    shares = pd.DataFrame({"condition": table["condition"].unique(), "share": 0.1})
+    fixed = THRESHOLDS.iloc[:1]
+    moving = thresholds_of(fixed.assign(threshold_lower=0.2, threshold_upper=0.8))
+    still, moved = (
+        footprint_marginal(trials, shares, "footprint, randoms", cuts, CONFIG.grid, FEW, 1)
+        for cuts in (thresholds_of(fixed), moving)
+    )
+    pd.testing.assert_series_equal(still["conditional_lower_95"], moved["conditional_lower_95"])
+    assert (moved["total_lower_95"] <= still["total_lower_95"]).all()
+    assert (moved["total_upper_95"] > still["total_upper_95"]).all()
 
 
 def test_posterior_mean_of_the_uniform_prior_is_laplaces_rule():

@@ -12,7 +12,7 @@ from astropy.table import Table
 
 from lens_assets.selection import product
 from lens_assets.selection.completeness import completeness_grid, thresholds_of, trials_of
-from lens_assets.selection.marginals import marginal, null_floor
+from lens_assets.selection.marginals import footprint_marginal, marginal, null_floor
 from lens_assets.selection.merging import merged_grid
 from lens_assets_tests.selection.synthetic import THRESHOLDS, injections, settings_of
 
@@ -27,9 +27,11 @@ def tables() -> dict[str, pd.DataFrame]:
     cuts = thresholds_of(THRESHOLDS)
     grid = completeness_grid(trials, cuts, CONFIG.grid, FEW, "all_draws", 1)
     grid.insert(0, "detector", "baseline")
+    shares = pd.DataFrame({"condition": table["condition"].unique(), "share": 1 / table["condition"].nunique()})
+    weighted = footprint_marginal(trials, shares, "footprint, randoms", cuts, CONFIG.grid, FEW, 1)
     return {
         "grid": grid,
-        "marginals": marginal(trials, cuts, CONFIG.grid, FEW, 1),
+        "marginals": pd.concat([marginal(trials, cuts, CONFIG.grid, FEW, 1), weighted], ignore_index=True),
         "floor": null_floor(trials, cuts, FEW),
         "merged": merged_grid(trials, cuts, CONFIG.grid, FEW, 1).assign(detector="baseline"),
         "released": product.released_injections(trials, table.assign(status=0), scores, "baseline"),
@@ -48,6 +50,10 @@ def test_fits_round_trips_with_units_and_says_what_each_hdu_holds(tables):
         assert all(f"HDU {name.upper()}: " in comments for name in released)
         names = hdus["GRID"].columns.names
         assert "bootstrap over hosts" in hdus["GRID"].header[f"TCOMM{names.index('host_lower_95') + 1}"]
+        described = {name: [f"TCOMM{n + 1}" in hdus[name.upper()].header for n in range(len(frame.columns))]
+                     for name, frame in released.items()}  # fmt: skip
+        assert all(all(found) for found in described.values())
+        assert hdus["MARGINALS"].columns["bootstrap_degenerate"].format == "L"
         read = {name: Table.read(hdus[name.upper()]) for name in released}
     assert str(read["grid"]["theta_e_arcsec"].unit) == "arcsec"
     assert str(read["grid"]["depth_mag"].unit) == "mag"
