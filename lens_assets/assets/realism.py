@@ -338,7 +338,7 @@ def _panel(run: AssetRun, anchors: pd.DataFrame, measured: pd.DataFrame, injecte
 
     from lens_assets.figures.galleries import gallery, lupton_rgb
     from lens_assets.realism.observables import is_visible
-    from lens_assets.realism.panel import choose, page
+    from lens_assets.realism.panel import choose, page, sealed
 
     settings = run.campaign.realism
     seen = np.flatnonzero(is_visible(anchors, settings.detectability) & (anchors["half"] == "gate"))
@@ -351,6 +351,7 @@ def _panel(run: AssetRun, anchors: pd.DataFrame, measured: pd.DataFrame, injecte
     ]
     block = np.stack(stamps) if stamps else np.zeros((0, 3, 101, 101), np.float32)
     images = np.flip(lupton_rgb(block), axis=1) if len(block) else np.zeros((0, 101, 101, 3), np.uint8)
+    panel = sealed(panel, images)
     key = panel.key.drop(columns="row").astype("str")
     titles = [f"{stamp} {truth}" for stamp, truth in zip(key["stamp"], key["truth"], strict=True)]
     return key, page(panel, images), gallery(block[:24], titles[:24])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 import io
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from lens_assets.statistics.intervals import wilson_interval
 
 ANSWERS = ("real", "injected")
 ENLARGEMENT = 3
+_PAGE_CODE_LENGTH = 8
 
 
 class PanelError(ValueError):
@@ -52,6 +54,15 @@ def choose(anchors: pd.DataFrame, injections: pd.DataFrame, settings: PanelSetti
     return Panel(key)
 
 
+def sealed(panel: Panel, images: NDArray[np.uint8]) -> Panel:
+    """Return the panel with a code of its pictures (N, H, W, 3) in every stamp's name.
+
+    A form then belongs to the pictures that were graded: after injections have changed, old answers are refused.
+    """
+    code = hashlib.sha256(np.ascontiguousarray(images).tobytes()).hexdigest()[:_PAGE_CODE_LENGTH]
+    return Panel(panel.key.assign(stamp=[f"{code}-{name}" for name in panel.key["stamp"]]))
+
+
 def page(panel: Panel, images: NDArray[np.uint8]) -> str:
     """Return a self-contained HTML page with a grading form that saves a CSV; images (N, H, W, 3) in page order."""
     rows = "\n".join(_figure(str(name), image) for name, image in zip(panel.key["stamp"], images, strict=True))
@@ -60,6 +71,9 @@ def page(panel: Panel, images: NDArray[np.uint8]) -> str:
 
 def score(panel_key: pd.DataFrame, answers: pd.DataFrame, settings: PanelSettings) -> dict[str, object]:
     """Return the panel's row: the graders' accuracy, whose Wilson interval must contain 0.5.
+
+    A few answers would hold 0.5 whatever they are: a page that is too short, or of which a stamp was graded by nobody,
+    is not evaluated.
 
     Raises
     ------
@@ -73,8 +87,11 @@ def score(panel_key: pd.DataFrame, answers: pd.DataFrame, settings: PanelSetting
     _check(given, panel_key)
     truth = given["stamp"].map(panel_key.set_index("stamp")["truth"])
     right = int((truth.to_numpy() == given["answer"].astype(str).str.strip().to_numpy()).sum())
-    if not len(given):
-        return missing_row(settings, "an empty form came back")
+    asked, graded = 2 * (settings.stamps // 2), given["stamp"].nunique()
+    if graded < max(asked, len(panel_key)):
+        return missing_row(
+            settings, f"{graded} of {len(panel_key)} stamps were graded, of a page that asks for {asked}"
+        )
     lower, upper = (float(np.asarray(limit)) for limit in wilson_interval(right, len(given), settings.confidence))
     return row(
         "panel",
@@ -92,8 +109,9 @@ def score(panel_key: pd.DataFrame, answers: pd.DataFrame, settings: PanelSetting
 
 def missing_row(settings: PanelSettings, why: str) -> dict[str, object]:
     """Return the row of a panel without answers: it decides only where the campaign requires a panel."""
-    asked = "graded form of the panel's page" if settings.required else "no panel (this campaign asks for none)"
-    return row("panel", NOT_EVALUATED, statistic=why, requirement=asked, gates=settings.required)
+    whole = f"graded form of the panel's page, every one of {2 * (settings.stamps // 2)} stamps by someone"
+    asked = whole if settings.required else "no panel (this campaign asks for none)"
+    return row("panel", NOT_EVALUATED, statistic=why, requirement=f"{asked}; {why}", gates=settings.required)
 
 
 def read_answers(path: Path) -> pd.DataFrame:
@@ -107,7 +125,7 @@ def read_answers(path: Path) -> pd.DataFrame:
 def _check(given: pd.DataFrame, key: pd.DataFrame) -> None:
     unknown = sorted(set(given["stamp"]) - set(key["stamp"]))
     if unknown:
-        raise PanelError(f"unknown stamps {unknown[:5]}; this form belongs to another page")
+        raise PanelError(f"unknown stamps {unknown[:5]}; this form belongs to another page: grade panel.html again")
     twice = given[given.duplicated(["grader", "stamp"])]
     if len(twice):
         raise PanelError(f"graded twice by one grader: {_pairs(twice)}; keep one answer each")
@@ -138,7 +156,7 @@ _PAGE = """<!doctype html>
 <style>body{font-family:sans-serif;margin:1rem}figure{display:inline-block;margin:.5rem}img{image-rendering:pixelated}</style>
 </head><body>
 <h1>Real or injected?</h1>
-<p>{{count}} colour stamps (g, r, z). Half are lenses from the sky, half are injections. Grade what you can, then save
+<p>{{count}} colour stamps (g, r, z). Half are lenses from the sky, half are injections. Grade every one, then save
 the form and hand it to whoever runs the campaign (setting panel.answers_csv).</p>
 <p><label>Grader <input id="grader" value=""></label> <button onclick="save()">Save CSV</button></p>
 <form>

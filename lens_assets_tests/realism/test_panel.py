@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
-from lens_assets.realism.panel import PanelError, choose, missing_row, page, read_answers, score
+from lens_assets.realism.panel import PanelError, choose, missing_row, page, read_answers, score, sealed
 from lens_assets.statistics.intervals import wilson_interval
 from lens_assets_tests.realism.tables import demo_realism
 
@@ -64,6 +64,32 @@ def test_without_answers_the_panel_decides_only_where_it_is_required():
         item = missing_row(settings, "no graded form was returned")
         assert item["verdict"] == "NOT-EVALUATED" and item["gates"] is gates
     assert score(KEY, form(0).assign(answer=""), ASKED)["verdict"] == "NOT-EVALUATED"
+
+
+@pytest.mark.parametrize("stamps", [1, 49])
+def test_a_form_with_gaps_is_not_evaluated_however_it_turns_out(stamps):
+    item = score(KEY, form(stamps // 2, total=stamps), ASKED)
+    assert item["verdict"] == "NOT-EVALUATED" and item["gates"] is True
+    assert f"{stamps} of 50 stamps were graded" in str(item["statistic"])
+    rest = form(25, grader="b").iloc[stamps:]
+    assert score(KEY, pd.concat([form(stamps // 2, total=stamps), rest]), ASKED)["verdict"] == "PASS"
+
+
+def test_a_page_that_is_too_short_is_not_evaluated():
+    short = choose(ANCHORS[:7], INJECTIONS, ASKED).key
+    answers = pd.DataFrame({"grader": "a", "stamp": short["stamp"], "answer": ["real", "injected"] * 7})
+    assert score(short, answers, ASKED)["verdict"] == "NOT-EVALUATED"
+
+
+def test_answers_to_other_pictures_are_refused():
+    images = np.zeros((50, 9, 9, 3), np.uint8)
+    panel = choose(ANCHORS, INJECTIONS, ASKED)
+    first, second = sealed(panel, images), sealed(panel, images + 1)
+    answers = form(25).assign(stamp=first.key["stamp"])
+    assert score(first.key, answers, ASKED)["verdict"] == "PASS"
+    with pytest.raises(PanelError, match="belongs to another page: grade panel.html again"):
+        score(second.key, answers, ASKED)
+    assert sealed(panel, images).key.equals(first.key)
 
 
 @pytest.mark.parametrize(
