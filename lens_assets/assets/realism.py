@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from lens_assets.realism.battery import Battery
+    from lens_assets.realism.calibration import BrightnessFit
     from lens_assets.realism.examine import StampTable
 
 ANCHOR_COLUMNS = (
@@ -77,14 +78,15 @@ def anchor_observables(run: AssetRun) -> Product:
     kinds={"pytorch", "parquet"},
     inputs=("anchor_observables", "training_manifest", "cutouts"),
     settings=("injection", "realism", "selection_function"),
-    code_version="brightness-calibration-6",
+    code_version="brightness-calibration-7",
     pool="images",
 )
 def brightness_calibration(run: AssetRun) -> Product:
     """The one shift of the source magnitudes of the whole campaign, fitted to the calibration half of the anchors.
 
     It never depends on a host's depth or seeing, and no injection is rejected by its signal-to-noise: either would
-    flatten the depth axis of completeness. A campaign may pin it; with too few anchors the prior stays as it is.
+    flatten the depth axis of completeness. A campaign may fit it to targets of the arcs' signal-to-noise instead (side
+    table `arc_snr`: shares asked for and found), or pin it; with too few anchors the prior stays as it is.
     Side table `alternatives`: the same fit to anchors without those of tier B, and to confirmed lenses alone; nothing
     is drawn with them but the sensitivity report's batches.
     """
@@ -96,7 +98,11 @@ def brightness_calibration(run: AssetRun) -> Product:
     injection, realism = run.campaign.injection, run.campaign.realism
     anchors = run.table("anchor_observables")
     tuning = anchors[(anchors["half"] == "calibration") & anchors["visible"]].reset_index(drop=True)
-    if injection.brightness.calibration == "pinned":
+    extra: dict[str, pd.DataFrame] = {}
+    if injection.brightness.calibration == "arc_snr":
+        by_targets, extra["arc_snr"] = _fitted_to_targets(run)
+        fits = {ALL_ANCHORS: by_targets}
+    elif injection.brightness.calibration == "pinned":
         fits = {ALL_ANCHORS: unfitted("pinned", injection.brightness.pinned_shift_mag, len(tuning))}
     elif len(tuning) < realism.calibration.minimum_anchors:
         fits = {ALL_ANCHORS: unfitted("not_fitted", 0.0, len(tuning))}
@@ -119,6 +125,7 @@ def brightness_calibration(run: AssetRun) -> Product:
         tables={
             "curve": fit.curve,
             "alternatives": pd.concat(others, ignore_index=True) if others else fit.table().assign(anchors="").iloc[:0],
+            **extra,
         },
         figures={"calibration": calibration_curve(fit.curve, fit.shift_mag, fit.lower_mag, fit.upper_mag)},
         summary={
@@ -227,7 +234,7 @@ def realism_gate(run: AssetRun) -> Product:
     calibration = run.table("brightness_calibration").iloc[0]
     rows = pd.concat([report, as_table([_panel_row(run)])], ignore_index=True)
     notes = [
-        f"Source magnitudes {calibration['mode']} at {calibration['magnitude_shift_mag']:+.2f} mag",
+        f"Source magnitudes {_set_by(str(calibration['mode']))} at {calibration['magnitude_shift_mag']:+.2f} mag",
         "Blinded panel required" if settings.panel.required else "No blinded panel was asked for",
     ]
     if ((rows["observable"] == "probe_features") & ~rows["gates"] & (rows["verdict"] == "NOT-EVALUATED")).any():
@@ -253,6 +260,12 @@ def realism_gate(run: AssetRun) -> Product:
     if verdict.decision != "GO":
         raise NoGo(product, verdict.statement)
     return product
+
+
+def _set_by(mode: str) -> str:
+    """Return the mode of the brightness calibration in words."""
+    targets = mode.removeprefix("arc_snr_")
+    return f"fitted to the {targets} targets of arc S/N" if targets != mode else mode.replace("_", " ")
 
 
 def _with_depths(manifest: pd.DataFrame) -> pd.DataFrame:
@@ -291,6 +304,20 @@ def _calibration_draws(run: AssetRun) -> pd.DataFrame:
         hosts, settings.draws, campaign.injection, settings.seed, 0.0, (edges[0], edges[-1]), "calibration"
     )
     return rows.reset_index(drop=True)
+
+
+def _fitted_to_targets(run: AssetRun) -> tuple[BrightnessFit, pd.DataFrame]:
+    """Return the shift by the campaign's targets of the arcs' signal-to-noise, and the shares asked for and found."""
+    from lens_assets.lensing.injection import render_injections
+    from lens_assets.realism.snr_targets import fit_to_targets, shares
+
+    injection, realism = run.campaign.injection, run.campaign.realism
+    brightness, rows = injection.brightness, _calibration_draws(run)
+    hosts = _cutout_reader(run, rows["host_cutout_path"])(rows.index.to_numpy())
+    snr = render_injections(rows, hosts, injection).truth["arc_snr"].to_numpy()
+    names, targets = rows["galaxy_id"].astype(str).tolist(), brightness.arc_snr_targets
+    fit = fit_to_targets(snr, names, targets, brightness.fitted_shift_mag, realism.calibration.seed)
+    return fit, shares(snr, targets, fit.shift_mag)
 
 
 def _untouched(run: AssetRun) -> StampTable:

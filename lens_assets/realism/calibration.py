@@ -24,13 +24,13 @@ from lens_assets.realism.matching import match, with_matching_columns
 from lens_assets.realism.observables import is_visible
 
 BOOTSTRAPS = 500
-_FINE_STEP_MAG = 0.01
+FINE_STEP_MAG = 0.01
 
 TABLE_COLUMNS = {
     "magnitude_shift_mag": "added to the source magnitude of every injection of the campaign [mag]",
     "lower_mag": "lower end of the shift's 95% interval (anchors resampled) [mag]",
     "upper_mag": "upper end of the shift's 95% interval [mag]",
-    "mode": "fitted, pinned, or not_fitted when the anchors are too few",
+    "mode": "fitted to anchors, arc_snr_<name of the targets>, pinned, or not_fitted when the anchors are too few",
     "at_limit": "whether the fit ended at the edge of the searched range",
     "n_anchors": "visible anchors of the calibration half",
     "n_draws": "injections rendered",
@@ -192,7 +192,7 @@ def _solve(
     usable = np.isfinite(curves).all(axis=1)
     if usable.sum() < 2:
         return unfitted("not_fitted", 0.0, len(snr))
-    fine = np.arange(shifts[usable][0], shifts[usable][-1] + _FINE_STEP_MAG / 2, _FINE_STEP_MAG)
+    fine = np.arange(shifts[usable][0], shifts[usable][-1] + FINE_STEP_MAG / 2, FINE_STEP_MAG)
     smooth = np.stack([np.interp(fine, shifts[usable], curve) for curve in curves[usable].T], axis=1)
     observed = weighted_quantiles(np.log(snr), np.ones(len(snr)), wanted)
     random = np.random.Generator(np.random.Philox(key=realism.calibration.seed))

@@ -100,6 +100,22 @@ def test_a_pinned_shift_is_used_and_too_few_anchors_fit_nothing(lake, anchors):
     assert (few.summary["mode"], few.summary["magnitude_shift_mag"]) == ("not_fitted", 0.0)
 
 
+@pytest.mark.parametrize("targets", ["faint", "legacy"])
+def test_a_campaign_may_ask_for_shares_of_arc_signal_to_noise(lake, anchors, targets):
+    asked = realism_campaign(
+        injection={"brightness.calibration": "arc_snr", "brightness.arc_snr_targets": targets,
+                   "brightness.fitted_shift_mag.maximum": 4.0}
+    )  # fmt: skip
+    product = calibrated(asked, lake, anchors.table)
+    assert product.summary["mode"] == f"arc_snr_{targets}" and not product.summary["at_limit"]
+    pd.testing.assert_frame_equal(product.table, calibrated(asked, lake, anchors.table[:0]).table)
+    shares = product.tables["arc_snr"]
+    assert (shares["found"] - shares["asked"]).abs().max() < 0.4
+    below = shares.loc[shares["upper"] <= 8.0, "found"].sum()
+    assert below > 0.6
+    assert len(product.tables["alternatives"]) == 0
+
+
 @pytest.fixture(scope="module")
 def report(campaign, lake, anchors) -> Product:
     return reported(campaign, lake, anchors.table)
@@ -201,6 +217,14 @@ def test_the_gate_says_go_on_what_passed_and_prints_what_it_rests_on(campaign, l
     assert "No blinded panel was asked for" in verdict["statement"]
     assert "settings/realism" in verdict["inputs"]
     assert product.table["gates"].all()
+
+
+def test_the_gate_says_what_magnitudes_were_fitted_to(campaign, lake, anchors, report):
+    store(lake, "anchor_observables", anchors.table)
+    store(lake, "realism_report", report.table)
+    store(lake, "brightness_calibration", CALIBRATION.assign(mode="arc_snr_legacy"))
+    verdict = json.loads(run_asset(assets.realism_gate, campaign, lake=lake).files["verdict.json"])
+    assert "fitted to the legacy targets of arc S/N at -0.30 mag" in verdict["statement"]
 
 
 @pytest.mark.parametrize(

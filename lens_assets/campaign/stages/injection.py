@@ -128,10 +128,18 @@ class SourcePriorSettings(Settings):
         return self
 
 
+ArcSnrTargets = Literal["faint", "legacy"]
+
+
 class BrightnessSettings(Settings):
     """How the one campaign-wide shift of the source magnitudes is set. It never depends on a host."""
 
-    calibration: Literal["fitted", "pinned"] = setting("fitted to the calibration anchors, or pinned to a value")
+    calibration: Literal["fitted", "arc_snr", "pinned"] = setting(
+        "fitted to the calibration anchors or to targets of the arcs' signal-to-noise, or pinned to a value"
+    )
+    arc_snr_targets: ArcSnrTargets = setting(
+        "for arc_snr: faint (0-5: 80%, 5-10: 20%) or legacy (0.8-2: 40%, 2-8: 40%, 8-20: 15%, above: 5%)"
+    )
     pinned_shift_mag: float = setting("shift of the source magnitudes when pinned", "mag", ge=-4, le=4)
     fitted_shift_mag: RangeSettings = setting("range searched when fitted", "mag")
 
@@ -219,7 +227,7 @@ class InjectionSettings(Settings):
             raise ValueError("lens.axis_ratio: expected a range within [0.2, 1]")
         if self.lens.density_slope.minimum < 1.3 or self.lens.density_slope.maximum > 2.7:
             raise ValueError("lens.density_slope: expected a range within [1.3, 2.7]")
-        if self.pilot_design != "prior" and self.brightness.calibration == "fitted":
+        if self.pilot_design != "prior" and self.brightness.calibration != "pinned":
             raise ValueError(
                 f"pilot_design: {self.pilot_design} takes source magnitudes from the hosts, so no shift can be fitted "
                 "to it; set brightness.calibration to pinned"

@@ -30,7 +30,7 @@ def _calibration(campaign: Campaign) -> list[Expectation]:
     return [
         ("expect_table_row_count_to_equal", {"value": 1}),
         between("magnitude_shift_mag", min(limits), max(limits)),
-        in_set("mode", ["fitted", "pinned", "not_fitted"]),
+        in_set("mode", ["fitted", "arc_snr_faint", "arc_snr_legacy", "pinned", "not_fitted"]),
     ]
 
 
