@@ -58,9 +58,10 @@ def quadtree(lenses: dict, tolerance: float, batch: int, double: bool = False) -
     import torch
 
     from lens_assets.lensing.canvas import Canvas
+    from lens_assets.lensing.compiled import light_on
     from lens_assets.lensing.light import light_constants
     from lens_assets.lensing.mass import MassConstants, mass_constants
-    from lens_assets.lensing.rays import LightConstants, Profiles, shoot
+    from lens_assets.lensing.rays import LightConstants, Profiles
 
     dtype = torch.float64 if double else torch.float32
     torch.set_num_threads(1)
@@ -76,9 +77,9 @@ def quadtree(lenses: dict, tolerance: float, batch: int, double: bool = False) -
             part_mass = MassConstants(*(column[rows] for column in mass))
             part_light = LightConstants(*(column[rows] for column in light))
             count = len(part_mass.x_arcsec)
-            rays = shoot(Profiles(part_mass, part_light, torch.arange(count)), SIZE, SCALE, tolerance)
+            grid = light_on(canvas, Profiles(part_mass, part_light, torch.arange(count)), count, tolerance)
             widths = torch.tensor([FWHM_ARCSEC] * count, dtype=dtype)
-            stamps.append(canvas.convolve(canvas.deposit(rays, count), widths, BETA))
+            stamps.append(canvas.convolve(grid, widths, BETA))
         return torch.cat(stamps).numpy()
 
     return render

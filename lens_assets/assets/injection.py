@@ -131,7 +131,7 @@ def injection_plan(run: AssetRun) -> Product:
     kinds={"pytorch", "arrow"},
     inputs=("injection_plan", "cutouts"),
     settings=("injection",),
-    code_version="injection-render-4",
+    code_version="injection-render-5",
     pool="images",
 )
 def injection_pilot(run: AssetRun) -> Product:
@@ -150,7 +150,7 @@ def injection_pilot(run: AssetRun) -> Product:
     inputs=("injection_plan", "cutouts"),
     settings=("injection",),
     partitions="condition",
-    code_version="injection-render-4",
+    code_version="injection-render-5",
     pool="images",
     behind="realism_gate",
 )

@@ -78,7 +78,7 @@ def anchor_observables(run: AssetRun) -> Product:
     kinds={"pytorch", "parquet"},
     inputs=("anchor_observables", "training_manifest", "cutouts"),
     settings=("injection", "realism", "selection_function"),
-    code_version="brightness-calibration-7",
+    code_version="brightness-calibration-8",
     pool="images",
 )
 def brightness_calibration(run: AssetRun) -> Product:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         "frozen_detector",
     ),
     settings=("selection_function", "injection", "evaluation", "survey", "external"),
-    code_version="closure-4",
+    code_version="closure-5",
     pool="torch",
     behind="realism_gate",
     simulated_only=True,

@@ -28,7 +28,7 @@ _TRUTH = ("lensed_mag_g", "lensed_mag_r", "arc_snr", "mag_g", "mag_r", "type", "
     kinds={"parquet", "torch"},
     inputs=("injection_batches", "injection_scores", "frozen_detector", "cutouts"),
     settings=("selection_function", "injection", "evaluation", "external"),
-    code_version="failure-experiments-2",
+    code_version="failure-experiments-3",
     pool="torch",
     behind="realism_gate",
 )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     kinds={"parquet", "torch"},
     inputs=("injection_batches", "injection_scores", "frozen_detector", "cutouts", "brightness_calibration"),
     settings=("selection_function", "injection", "evaluation", "external"),
-    code_version="sensitivity-5",
+    code_version="sensitivity-6",
     pool="torch",
     behind="realism_gate",
 )

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from lens_assets.campaign.stages.injection import FileSettings, InjectionSettings, RendererSettings
 from lens_assets.lensing.canvas import Canvas
+from lens_assets.lensing.compiled import light_on
 from lens_assets.lensing.geometry import pixel_centres_arcsec
 from lens_assets.lensing.image_sources import SourceImage, shoot_images
 from lens_assets.lensing.images import KEPT_IMAGES, find_images, multiply_imaged_area_arcsec2
@@ -27,7 +28,6 @@ from lens_assets.lensing.mass import mass_to
 from lens_assets.lensing.noise import added_noise, inferred_gain
 from lens_assets.lensing.priors import PARAMETER_COLUMNS
 from lens_assets.lensing.psf import PsfImages
-from lens_assets.lensing.rays import shoot
 from lens_assets.lensing.sources import lens_of, source_fluxes, source_pictures, source_profiles
 from lens_assets.lensing.status import InjectionStatus
 from lens_assets.survey.units import BANDS, PIXEL_SCALE_ARCSEC, flux_to_mag
@@ -169,9 +169,9 @@ def render_rows(
     for row in np.flatnonzero(status == InjectionStatus.OK):
         identifier = str(rows["injection_id"].iloc[row])
         noise = added_noise(arcs[row], gain[row], sigma[row], settings.noise, settings.seed, identifier)
-        added = arcs[row].astype(np.float64) + noise
+        added = arcs[row] + noise
         covered = (hosts[row] != 0.0) & (added != 0.0)
-        stamps[row][covered] = (hosts[row].astype(np.float64) + added)[covered].astype(np.float32)
+        np.copyto(stamps[row], hosts[row] + added, where=covered, casting="same_kind")
     snr = annulus_snr(arcs[:, BANDS.index("r")], sigma[:, BANDS.index("r")])
     truth = _truth(rows, _Measured(status, magnification, snr, gain * settings.noise.gain_scale))
     return RenderResult(stamps, arcs, truth)
@@ -212,13 +212,13 @@ def render_arcs(
         pictures = source_images if source_images is not None else source_pictures(rows, settings)
         if pictures is None:
             profiles = source_profiles(rows, settings, dtype).to(device)
-            rays = shoot(profiles, renderer.stamp_pixels, PIXEL_SCALE_ARCSEC, renderer.ray_tolerance)
+            grid = light_on(canvas, profiles, len(rows), renderer.ray_tolerance)
         else:
             x, y, angle = rows[["source_x_arcsec", "source_y_arcsec", "source_angle_deg"]].to_numpy(np.float64).T
             size, inner = renderer.stamp_pixels, renderer.inner_images == "included"
             lenses = mass_to(lens_of(rows, dtype), device)
             rays = shoot_images(pictures, lenses, x, y, angle, size, PIXEL_SCALE_ARCSEC, inner)
-        grid = canvas.deposit(rays, len(rows))
+            grid = canvas.deposit(rays, len(rows))
         magnification = grid.sum(dim=(1, 2), dtype=torch.float64).cpu().numpy()
         fwhm = torch.tensor(rows[list(PSF_COLUMNS)].to_numpy(np.float64) * renderer.psf_fwhm_scale, device=device)
         if renderer.psf_profile == "images":

@@ -13,12 +13,13 @@ would be rougher than that of any real source.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import convolve1d
 
 from lens_assets.campaign.stages.injection import NoiseSettings, SkyBrightnessSettings
+from lens_assets.lensing.machine_code import compiled
 from lens_assets.sky.randomness import generator
 from lens_assets.survey.units import BANDS, PIXEL_SCALE_ARCSEC, mag_to_flux
 
@@ -33,6 +34,10 @@ def inferred_gain(sky_sigma: NDArray[np.floating], sky: SkyBrightnessSettings) -
     return sky_flux_per_pixel(sky) / np.asarray(sky_sigma, dtype=np.float64) ** 2
 
 
+FAINT_ELECTRONS = 1.0
+"""Pixels that expect fewer electrons draw theirs together: nearly all of a stamp's, and few electrons."""
+
+
 def shot_noise(
     signal: NDArray[np.floating], gain: NDArray[np.floating], seed: int, injection_id: str
 ) -> NDArray[np.float64]:
@@ -41,12 +46,48 @@ def shot_noise(
     It is exactly zero where the signal is not positive. Each band has its own stream, keyed by the injection.
     Neighbouring pixels are independent.
     """
-    noise = np.zeros(signal.shape, dtype=np.float64)
+    noise = np.empty(signal.shape, dtype=np.float64)
     for plane, band in enumerate(BANDS):
         stream = generator(seed, injection_id, f"source_shot_noise_{band}")
-        expected = np.maximum(np.asarray(signal[plane], dtype=np.float64), 0.0) * gain[plane]
-        noise[plane] = (stream.poisson(expected) - expected) / gain[plane]
+        own = noise[plane].reshape(-1)
+        expected, faint, bright = _expected(np.ascontiguousarray(signal[plane]).reshape(-1), float(gain[plane]))
+        own[bright] = stream.poisson(expected[bright])
+        _throw(own, expected, np.sort(stream.random(stream.poisson(faint))) * faint)
+        own -= expected
+        own /= gain[plane]
     return noise
+
+
+@compiled
+def _expected(signal: Any, gain: float) -> Any:
+    """Return (expected electrons of every pixel, their sum over faint pixels, indices of the bright ones)."""
+    expected, bright = np.empty(len(signal)), np.empty(len(signal), np.int64)
+    faint, found = 0.0, 0
+    for pixel in range(len(signal)):
+        electrons = max(np.float64(signal[pixel]), 0.0) * gain
+        expected[pixel] = electrons
+        if electrons < FAINT_ELECTRONS:
+            faint += electrons
+        else:
+            bright[found] = pixel
+            found += 1
+    return expected, faint, bright[:found]
+
+
+@compiled
+def _throw(counts: Any, expected: Any, events: Any) -> None:
+    """Fill the counts of faint pixels with the events, in rising order, that fall on them on the line of their sums.
+
+    A Poisson number of events over the whole line are independent Poisson counts of its parts, of means their lengths.
+    """
+    reached, event = 0.0, 0
+    for pixel in range(len(expected)):
+        if expected[pixel] < FAINT_ELECTRONS:
+            reached += expected[pixel]
+            before = event
+            while event < len(events) and events[event] < reached:
+                event += 1
+            counts[pixel] = event - before
 
 
 def correlated(noise: NDArray[np.floating], pixel_correlation: float) -> NDArray[np.float64]:
@@ -58,15 +99,36 @@ def correlated(noise: NDArray[np.floating], pixel_correlation: float) -> NDArray
     (4 + 6 rho) a^2 - (2 + 4 rho) a + rho = 0 gives a.
     What was exactly zero stays so.
     """
-    smooth = _smoothed(noise, pixel_correlation)
-    return np.where(noise != 0.0, smooth, 0.0)
+    return _smoothed(noise, pixel_correlation, keep_zeros=True)
 
 
-def _smoothed(noise: NDArray[np.floating], pixel_correlation: float) -> NDArray[np.float64]:
+def _smoothed(noise: NDArray[np.floating], pixel_correlation: float, keep_zeros: bool) -> NDArray[np.float64]:
     rho = pixel_correlation
     a = ((1.0 + 2.0 * rho) - np.sqrt((1.0 + 2.0 * rho) ** 2 - (4.0 + 6.0 * rho) * rho)) / (4.0 + 6.0 * rho)
-    kernel = np.array([a, 1.0 - 2.0 * a, a])
-    return np.asarray(convolve1d(convolve1d(noise, kernel, axis=-1, mode="constant"), kernel, axis=-2, mode="constant"))
+    planes = np.asarray(noise, dtype=np.float64).reshape(-1, *np.shape(noise)[-2:])
+    smooth = np.empty_like(planes)
+    for plane, filled in zip(planes, smooth, strict=True):
+        _smooth(plane, filled, float(a), keep_zeros)
+    return smooth.reshape(np.shape(noise))
+
+
+@compiled
+def _smooth(plane: Any, smooth: Any, a: float, keep_zeros: bool) -> None:
+    """Fill `smooth` with a plane after the kernel [a, 1 - 2a, a] along columns and rows; zero lies beyond its edges."""
+    height, width = plane.shape
+    column = np.zeros(width + 2)
+    for row in range(height):
+        for i in range(width):
+            column[i + 1] = (1.0 - 2.0 * a) * plane[row, i]
+        if row > 0:
+            for i in range(width):
+                column[i + 1] += a * plane[row - 1, i]
+        if row < height - 1:
+            for i in range(width):
+                column[i + 1] += a * plane[row + 1, i]
+        for i in range(width):
+            value = (1.0 - 2.0 * a) * column[i + 1] + a * (column[i] + column[i + 2])
+            smooth[row, i] = 0.0 if keep_zeros and plane[row, i] == 0.0 else value
 
 
 def sky_only_stamps(
@@ -83,7 +145,7 @@ def sky_only_stamps(
             stream = generator(seed, str(identifier), f"sky_only_{band}")
             # A frame of one pixel, cut off again, so that the edge is like the middle.
             white = stream.normal(0.0, sky_sigma[row, plane], (size_px + 2, size_px + 2))
-            stamps[row, plane] = _smoothed(white, pixel_correlation)[1:-1, 1:-1]
+            stamps[row, plane] = _smoothed(white, pixel_correlation, keep_zeros=False)[1:-1, 1:-1]
     return stamps
 
 

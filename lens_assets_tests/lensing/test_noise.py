@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from lens_assets.lensing.injection import render_arcs, render_injections
 from lens_assets.lensing.noise import added_noise, correlated, inferred_gain, shot_noise, sky_only_stamps
@@ -51,6 +52,21 @@ def test_mean_and_variance_of_photon_noise_at_faint_and_bright_signals(level):
     # The variance of a sample variance of Poisson counts is (mu + 2 mu^2)/N.
     scatter = np.sqrt((electrons + 2 * electrons**2) / noise.size) / electrons
     assert noise.var() * 2.7e4 / level == pytest.approx(1.0, abs=5 * scatter)
+
+
+@pytest.mark.parametrize("electrons", [0.02, 0.4, 0.99, 1.01, 6.0])
+def test_counts_are_poisson_and_independent_whether_pixels_are_faint_or_bright(electrons):
+    """Faint pixels are drawn together, yet each count is Poisson and knows nothing of its neighbour's."""
+    gain = np.full(3, 2.0e4)
+    noise = shot_noise(np.full((3, 200, 200), electrons / 2.0e4), gain, 9, "one")
+    counts = np.rint(noise * 2.0e4 + electrons).astype(int)
+    assert np.allclose(counts - electrons, noise * 2.0e4, atol=1e-6)
+    seen = np.bincount(counts.ravel(), minlength=20)[:20]
+    expected = stats.poisson.pmf(np.arange(20), electrons) * counts.size
+    common = expected > 10
+    assert (np.abs(seen - expected)[common] < 5 * np.sqrt(expected[common])).all()
+    assert abs(np.corrcoef(counts[:, :, :-1].ravel(), counts[:, :, 1:].ravel())[0, 1]) < 5 / np.sqrt(counts.size)
+    assert counts.sum() == pytest.approx(electrons * counts.size, abs=5 * np.sqrt(electrons * counts.size))
 
 
 def test_a_magnitude_of_depth_is_a_factor_of_six_in_gain_and_150_is_not_the_gain_of_a_coadd(demo):

@@ -14,28 +14,33 @@ from lenstronomy.Util.param_util import phi_q2_ellipticity
 from scipy.signal import fftconvolve
 from scipy.special import gamma, kv
 
+from lens_assets.campaign.campaign import load_campaign
 from lens_assets.campaign.stages.injection import MOFFAT_BETAS
 from lens_assets.lensing.canvas import Canvas
+from lens_assets.lensing.compiled import light_on
 from lens_assets.lensing.geometry import angle_from_x_rad, pixel_centres_arcsec
 from lens_assets.lensing.light import light_constants
 from lens_assets.lensing.mass import mass_constants
 from lens_assets.lensing.psf import MOFFAT_TRANSFORM_POLYNOMIALS, moffat_transfer
-from lens_assets.lensing.rays import Profiles, shoot
+from lens_assets.lensing.rays import Profiles
 from lens_assets.simulated import ray_shooting as simulated
 from lens_assets.simulated.brute_force import convolved, rays_of
 
 SIZE, SCALE = 101, 0.262
+TOLERANCE = load_campaign("dr10").injection.renderer.ray_tolerance
 LENS = {"theta_e_arcsec": 1.5, "axis_ratio": 0.7, "angle_deg": 40.0, "shear_g1": 0.03, "shear_g2": -0.02,
         "x_arcsec": 0.05, "y_arcsec": -0.03}  # fmt: skip
 SOURCE = {"x_arcsec": 0.25, "y_arcsec": 0.1, "half_light_radius_arcsec": 0.25, "sersic_index": 1.0,
           "axis_ratio": 0.6, "angle_deg": 70.0}  # fmt: skip
 
 
-def render(lens, source, fwhm=(1.2,), beta=3.5, tolerance=3e-5, dtype=torch.float64, flux=1.0, pixel_response=False):
+def render(
+    lens, source, fwhm=(1.2,), beta=3.5, tolerance=TOLERANCE, dtype=torch.float64, flux=1.0, pixel_response=False
+):
     mass = mass_constants(**{key: [value] for key, value in lens.items()}, dtype=dtype)
     light = light_constants(**{key: [value] for key, value in source.items()}, flux=[flux], dtype=dtype)
     canvas = Canvas(SIZE, SCALE, dtype, pixel_response)
-    grid = canvas.deposit(shoot(Profiles(mass, light, torch.zeros(1, dtype=torch.long)), SIZE, SCALE, tolerance), 1)
+    grid = light_on(canvas, Profiles(mass, light, torch.zeros(1, dtype=torch.long)), 1, tolerance)
     return canvas.convolve(grid, torch.tensor([list(fwhm)], dtype=dtype), beta)[0].numpy(), float(grid.sum())
 
 
@@ -114,7 +119,7 @@ def test_stamps_agree_with_brute_force_that_shares_nothing_with_the_renderer(len
     light = ("x_arcsec", "y_arcsec", "half_light_radius_arcsec", "sersic_index", "axis_ratio", "angle_deg")
     blob = simulated.Blob(1.0, *(source[name] for name in light))
     rays, flux = rays_of(simulated.LensModel(*(lens[name] for name in names)), blob, SIZE, SCALE)
-    stamp, magnification = render(lens, source, tolerance=3e-5, dtype=torch.float32)
+    stamp, magnification = render(lens, source, tolerance=TOLERANCE, dtype=torch.float32)
     assert magnification == pytest.approx(flux.sum(), rel=1e-3)
     ranked = np.argsort(stamp[0], axis=None)[::-1][[0, 2, 10, 40, 100, 300]]
     rows, columns = np.unravel_index(ranked, stamp[0].shape)
@@ -131,7 +136,7 @@ def test_single_precision_at_working_tolerance_is_within_two_thousandths_of_a_co
     lens = {**LENS, "theta_e_arcsec": theta_e}
     source = {**SOURCE, "half_light_radius_arcsec": radius, "sersic_index": index}
     reference, reference_flux = render(lens, source, tolerance=1e-7)
-    working, flux = render(lens, source, tolerance=3e-5, dtype=torch.float32)
+    working, flux = render(lens, source, tolerance=TOLERANCE, dtype=torch.float32)
     assert flux == pytest.approx(reference_flux, rel=1e-3)
     assert np.abs(working - reference).max() < 2e-3 * reference.max()
 
@@ -218,7 +223,7 @@ def test_light_of_two_profiles_on_one_stamp_adds(lens, one, other, share):
     mass = mass_constants(**{key: [value] * 2 for key, value in lens.items()})
     both = light_constants(**{key: [one[key], other[key]] for key in one}, flux=[share, 1.0 - share])
     canvas = Canvas(SIZE, SCALE, torch.float64)
-    grid = canvas.deposit(shoot(Profiles(mass, both, torch.zeros(2, dtype=torch.long)), SIZE, SCALE, 3e-5), 1)
+    grid = light_on(canvas, Profiles(mass, both, torch.zeros(2, dtype=torch.long)), 1, TOLERANCE)
     together = canvas.convolve(grid, torch.tensor([[1.2]], dtype=torch.float64), 3.5)[0, 0].numpy()
     alone = [render(lens, item, flux=flux)[0][0] for item, flux in ((one, share), (other, 1.0 - share))]
     # The same cells of either profile: only the order of sums differs.
