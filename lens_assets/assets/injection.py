@@ -67,9 +67,9 @@ TRUTH_COLUMNS = PLAN_COLUMNS | {
     group="injection",
     team="injection",
     kinds={"parquet"},
-    inputs=("training_manifest", "cutouts", "brightness_calibration"),
+    inputs=("training_manifest", "cutouts", "brightness_calibration", "lrg_sources"),
     settings=("injection", "selection_function"),
-    code_version="injection-plan-3",
+    code_version="injection-plan-4",
 )
 def injection_plan(run: AssetRun) -> Product:
     """Hosts, cells and drawn parameters of every injection, before any pixel.
@@ -80,12 +80,13 @@ def injection_plan(run: AssetRun) -> Product:
     """
     import pandas as pd
 
+    from lens_assets.assets.injection_hosts import hosts_of_campaign
     from lens_assets.figures.injection import cell_map, prior_histograms
-    from lens_assets.lensing.plan import GRID, PILOT, cell_report, draw_parameters, eligible_hosts, grid_injections
+    from lens_assets.lensing.plan import GRID, PILOT, cell_report, draw_parameters, grid_injections
     from lens_assets.selection.grid import bin_index, cells_of, condition_keys
 
     settings, grid = run.campaign.injection, run.campaign.selection_function.grid
-    hosts, funnel = eligible_hosts(run.table("training_manifest"), run.table("cutouts"), settings.hosts)
+    hosts, funnel = hosts_of_campaign(run)
     conditions = list(cells_of(grid, hosts["psfsize_r"], hosts["psfdepth_r_mag"]))
     shift = float(run.table("brightness_calibration")["magnitude_shift_mag"].iloc[0])
     edges = grid.theta_e_edges_arcsec
@@ -120,6 +121,7 @@ def injection_plan(run: AssetRun) -> Product:
             "magnitude_shift_mag": shift,
             "grid_digest": grid.digest,
             "host_population": settings.hosts.population,
+            "host_parent": settings.hosts.parent,
         },
         columns=PLAN_COLUMNS,
     )

@@ -76,7 +76,7 @@ def anchor_observables(run: AssetRun) -> Product:
     group="injection",
     team="injection",
     kinds={"pytorch", "parquet"},
-    inputs=("anchor_observables", "training_manifest", "cutouts"),
+    inputs=("anchor_observables", "training_manifest", "cutouts", "lrg_sources"),
     settings=("injection", "realism", "selection_function"),
     code_version="brightness-calibration-8",
     pool="images",
@@ -294,10 +294,11 @@ def _pilot_reader(run: AssetRun, kept):  # type: ignore[no-untyped-def]
 
 
 def _calibration_draws(run: AssetRun) -> pd.DataFrame:
-    from lens_assets.lensing.plan import draw_parameters, eligible_hosts
+    from lens_assets.assets.injection_hosts import hosts_of_campaign
+    from lens_assets.lensing.plan import draw_parameters
 
     campaign = run.campaign
-    hosts, _ = eligible_hosts(run.table("training_manifest"), run.table("cutouts"), campaign.injection.hosts)
+    hosts, _ = hosts_of_campaign(run)
     edges = campaign.selection_function.grid.theta_e_edges_arcsec
     settings = campaign.realism.calibration
     rows = draw_parameters(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         "simulated_truth",
         "simulated_survey",
         "sweep_sources",
+        "lrg_sources",
         "split_cells",
         "injection_batches",
         "injection_scores",
@@ -104,6 +105,7 @@ def true_lenses(run: AssetRun) -> tuple[pd.DataFrame, np.ndarray, pd.DataFrame]:
     import numpy as np
     import pandas as pd
 
+    from lens_assets.assets.injection_hosts import parent_sample
     from lens_assets.assets.survey import survey_files
     from lens_assets.survey.coadds import OK, read_stamps_from_brick
     from lens_assets.survey.units import flux_to_mag
@@ -121,6 +123,8 @@ def true_lenses(run: AssetRun) -> tuple[pd.DataFrame, np.ndarray, pd.DataFrame]:
     lenses = lenses.merge(cells.loc[cells["split"] == "test"], on="healpix_128", validate="many_to_one")
     steps.append(("in the test split", len(lenses)))
     scanned = lenses["type"].isin(hosts.types) & lenses["mag_z"].between(hosts.mag_z.minimum, hosts.mag_z.maximum)
+    parent = parent_sample(run)
+    scanned &= True if parent is None else lenses["galaxy_id"].isin(parent)
     lenses = lenses.loc[scanned].sort_values(["brickname", "object_id"]).reset_index(drop=True)
     steps.append(("host in the scanned population", len(lenses)))
     for name, flux in (("arc_mag_r", "arc_flux_r"), ("host_mag_g", "flux_g"), ("host_mag_r", "flux_r")):

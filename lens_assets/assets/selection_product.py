@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from lens_assets.campaign.campaign import Campaign
     from lens_assets.realism.verdict import Verdict
 
 _SIDE_TABLES = ("marginals", "floor", "merged")
@@ -42,8 +43,8 @@ _SCORES = ["injection_id", "host_score", "injected_score"]
         "realism_gate",
         "release_gate",
     ),
-    settings=("selection_function", "injection", "evaluation", "report"),
-    code_version="selection-function-4",
+    settings=("selection_function", "injection", "evaluation", "report", "host_selection"),
+    code_version="selection-function-5",
     behind="release_gate",
 )
 def selection_function_product(run: AssetRun) -> Product:
@@ -161,6 +162,7 @@ def _facts(run: AssetRun, counts: dict[str, int], footprint: pd.DataFrame) -> di
     outside = footprint.loc[footprint["condition"] == OUTSIDE_GRID].set_index("grid")["share"]
     return {
         "hosts": campaign.injection.hosts.population,
+        "parent_sample_of_hosts": _parent_words(campaign),
         "denominator": settings.denominator,
         "grid": settings.grid.name,
         "footprint_outside_the_grid": f"{outside[settings.grid.name]:.4f}",
@@ -190,7 +192,22 @@ def _identity(run: AssetRun, primary: str) -> dict[str, Any]:
 
     shift = float(run.table("brightness_calibration")["magnitude_shift_mag"].iloc[0])
     cuts = run.table("frozen_detector", primary)
-    return identity(run.campaign.selection_function, run.campaign.injection, shift, cuts)
+    limits = _parent_limits(run.campaign)
+    return identity(run.campaign.selection_function, run.campaign.injection, shift, cuts, limits)
+
+
+def _parent_limits(campaign: Campaign) -> dict[str, float] | None:
+    """Return the limits of the variant whose luminous red galaxies are the hosts; None where all are."""
+    parent = campaign.injection.hosts.parent
+    return None if parent == "scan" else getattr(campaign.host_selection.variants, parent).model_dump(mode="json")
+
+
+def _parent_words(campaign: Campaign) -> str:
+    limits = _parent_limits(campaign)
+    if limits is None:
+        return "all of these galaxies"
+    stated = ", ".join(f"{name} {value}" for name, value in limits.items())
+    return f"luminous red galaxies of variant {campaign.injection.hosts.parent} alone ({stated})"
 
 
 def _figures(shown: pd.DataFrame, marginals: pd.DataFrame, audit: str, title: str) -> dict[str, Figure]:

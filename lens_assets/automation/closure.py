@@ -116,6 +116,11 @@ def stated_settings(campaign: Campaign, **stated: int | None) -> ClosureSettings
             f"campaign {campaign.name} has no closure.yaml, since its sky is not simulated; its closure is that of "
             f"campaign {relied}: lens-assets --campaign {relied} closure"
         )
+    if (parent := campaign.injection.hosts.parent) != "scan":
+        raise ClosureError(
+            f"campaign {campaign.name} takes its hosts from {parent}, and lenses of the closure's sky have every host: "
+            "set hosts.parent of injection.yaml to scan; closure_report closes the campaign's own sky for any parent"
+        )
     content = campaign.closure.model_dump(mode="json")
     content |= {name: value for name, value in stated.items() if value is not None}
     try:

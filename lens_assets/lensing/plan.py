@@ -7,7 +7,7 @@ hosts cannot carry under that cap is left out and reported, not drawn from other
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -46,12 +46,13 @@ class HostFunnel:
 
 
 def eligible_hosts(
-    manifest: pd.DataFrame, cutouts: pd.DataFrame, settings: HostSettings
+    manifest: pd.DataFrame, cutouts: pd.DataFrame, settings: HostSettings, parent: Collection[str] | None = None
 ) -> tuple[pd.DataFrame, HostFunnel]:
     """Return the hosts with HOST_COLUMNS, sorted by galaxy_id, and the funnel that led to them.
 
     A host is a test-split negative of the design, of good quality, of an allowed type and magnitude, that no reference
-    list names, with a stamp whose sky noise is known. Its weight is the inverse of its selection probability.
+    list names, with a stamp whose sky noise is known. Its weight is the inverse of its selection probability. Where a
+    `parent` sample is given, galaxy ids, hosts are those in it.
     """
     member, weight = f"in_{settings.design}", f"sampling_weight_{settings.design}"
     if member not in manifest:
@@ -66,6 +67,7 @@ def eligible_hosts(
         "of good quality": joined["quality_ok"].fillna(False).astype(bool),
         "of an allowed type": joined["type"].isin(settings.types),
         "in the magnitude range": joined["mag_z"].between(settings.mag_z.minimum, settings.mag_z.maximum),
+        **({} if parent is None else {f"in parent sample {settings.parent}": joined["galaxy_id"].isin(set(parent))}),
         "with known sky noise": (joined[list(SIGMA_COLUMNS)] > 0).all(axis=1),
         "with a population weight": joined[weight] > 0,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -11,16 +12,19 @@ from lens_assets.campaign.stages.selection_function import SelectionFunctionSett
 from lens_assets.digests import content_digest
 
 
-def prior_digest(settings: InjectionSettings, magnitude_shift_mag: float) -> str:
+def prior_digest(
+    settings: InjectionSettings, magnitude_shift_mag: float, parent_limits: Mapping[str, float] | None = None
+) -> str:
     """Return the SHA-256 of everything that C averages over: lens and source priors, their shift, hosts, rendering.
 
     Seeds, the size of the pilot, batch sizes and the reuse of hosts are not part of it: they change how well the
-    same quantity is measured.
+    same quantity is measured. `parent_limits` are those of the parent sample of hosts, where the settings name one.
     """
+    hosts = settings.hosts.model_dump(mode="json", exclude={"maximum_uses_per_theta_e_bin", "parent"})
     content = {
         "lens": settings.lens.model_dump(mode="json"),
         "source": settings.source.model_dump(mode="json"),
-        "hosts": settings.hosts.model_dump(mode="json", exclude={"maximum_uses_per_theta_e_bin"}),
+        "hosts": hosts if parent_limits is None else hosts | {"parent": dict(parent_limits)},
         "renderer": settings.renderer.model_dump(mode="json", exclude={"batch_stamps"}),
         "noise": settings.noise.model_dump(mode="json"),
         "magnitude_shift_mag": round(magnitude_shift_mag, 9),
@@ -29,7 +33,11 @@ def prior_digest(settings: InjectionSettings, magnitude_shift_mag: float) -> str
 
 
 def identity(
-    settings: SelectionFunctionSettings, injection: InjectionSettings, magnitude_shift_mag: float, cuts: pd.DataFrame
+    settings: SelectionFunctionSettings,
+    injection: InjectionSettings,
+    magnitude_shift_mag: float,
+    cuts: pd.DataFrame,
+    parent_limits: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Return the identity of a product: grid, prior, denominator, and each threshold by its definition.
 
@@ -38,7 +46,7 @@ def identity(
     """
     return {
         "grid": settings.grid.digest,
-        "prior": prior_digest(injection, magnitude_shift_mag),
+        "prior": prior_digest(injection, magnitude_shift_mag, parent_limits),
         "denominator": settings.denominator,
         "thresholds": {
             str(row["name"]): [str(row["kind"]), float(row["threshold"] if row["kind"] == "fixed" else row["target"])]

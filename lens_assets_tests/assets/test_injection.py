@@ -76,11 +76,19 @@ def shift(value: float) -> pd.DataFrame:
     return pd.DataFrame({"magnitude_shift_mag": [value]})
 
 
+def red_sources() -> pd.DataFrame:
+    """Every third host is red in one variant, the first alone in another."""
+    names = manifest()["galaxy_id"]
+    flags = {"lrg_v2_baseline_dr10": np.arange(HOSTS) % 3 == 0, "lrg_v1_pure_massive": np.arange(HOSTS) == 0}
+    return pd.DataFrame({"galaxy_id": names, **flags})
+
+
 def plan_of(campaign: Campaign, **changes: pd.DataFrame) -> Product:
     inputs = {
         "training_manifest": manifest(),
         "cutouts": {SHARD: cutouts()} | dict.fromkeys(campaign.survey.sky_partitions[1:], cutouts()[:0]),
         "brightness_calibration": shift(0.0),
+        "lrg_sources": dict.fromkeys(campaign.survey.sky_partitions, red_sources()[:0]) | {SHARD: red_sources()},
     }
     return run_asset(assets.injection_plan, campaign, inputs | changes)
 
@@ -130,6 +138,17 @@ def test_training_galaxies_and_lenses_never_host(campaign):
     plan = plan_of(campaign, training_manifest=damaged)
     assert not set(plan.table["galaxy_id"]) & set(damaged["galaxy_id"][:20])
     assert plan.summary["hosts"] == HOSTS - 20
+
+
+@pytest.mark.parametrize("parent", ["scan", "v2_baseline_dr10"])
+def test_hosts_may_be_luminous_red_galaxies_alone(campaign, plan, parent):
+    hosts = campaign.injection.hosts.model_copy(update={"parent": parent})
+    changed = campaign.stages["injection"].model_copy(update={"hosts": hosts})
+    product = plan_of(replace(campaign, stages=campaign.stages | {"injection": changed}))
+    red = set(red_sources().query("lrg_v2_baseline_dr10")["galaxy_id"])
+    used, everyone = set(product.table["galaxy_id"]), set(plan.table["galaxy_id"])
+    assert used == (everyone if parent == "scan" else everyone & red)
+    assert product.summary["host_parent"] == parent
 
 
 def test_hosts_are_used_in_proportion_to_their_weight(campaign):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -14,7 +15,8 @@ import pytest
 import torch
 import yaml
 
-from lens_assets.automation.closure import ClosureError, model_finder
+from lens_assets.automation.closure import ClosureError, model_finder, stated_settings
+from lens_assets.campaign.campaign import load_campaign
 from lens_assets.cli import main
 from lens_assets.detector.frozen import load_detector
 from lens_assets.selection.release import relied_closure_evidence
@@ -45,6 +47,14 @@ def test_the_report_of_a_finished_lake_is_one_that_a_campaign_may_rely_on(
     assert [row["verdict"] for row in evidence] == ["NOT-EVALUATED"]
     assert (tmp_path / "closure.png").read_bytes().startswith(b"\x89PNG")
     assert not list(tmp_path.glob("work-*"))
+
+
+def test_hosts_of_a_parent_sample_do_not_close_on_lenses_of_all_hosts() -> None:
+    demo = load_campaign("demo")
+    hosts = demo.injection.hosts.model_copy(update={"parent": "v2_baseline_dr10"})
+    red = replace(demo, stages=demo.stages | {"injection": demo.injection.model_copy(update={"hosts": hosts})})
+    with pytest.raises(ClosureError, match="hosts from v2_baseline_dr10.*set hosts.parent of injection.yaml to scan"):
+        stated_settings(red)
 
 
 def test_without_a_detector_or_a_simulated_sky_it_says_what_to_do(

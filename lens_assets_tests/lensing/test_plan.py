@@ -71,6 +71,22 @@ def test_hosts_are_test_split_negatives_of_good_quality(demo, hosts):
     assert found["psfdepth_r_mag"].iloc[0] == pytest.approx(22.5 - 2.5 * np.log10(5 / np.sqrt(600.0)))
 
 
+def test_a_parent_sample_keeps_its_members_alone_and_shows_in_the_funnel(demo, hosts):
+    manifest, cutouts = manifest_and_cutouts(hosts)
+    red = demo.hosts.model_copy(update={"parent": "v2_baseline_dr10"})
+    members = set(manifest["galaxy_id"][::3]) | {"elsewhere"}
+    everyone, _ = eligible_hosts(manifest, cutouts, demo.hosts)
+    found, funnel = eligible_hosts(manifest, cutouts, red, members)
+    assert set(found["galaxy_id"]) == set(everyone["galaxy_id"]) & members
+    assert ("in parent sample v2_baseline_dr10", len(found)) in funnel.steps
+    pd.testing.assert_series_equal(
+        found.set_index("galaxy_id")["host_weight"],
+        everyone.set_index("galaxy_id")["host_weight"].loc[found["galaxy_id"]],
+    )
+    with pytest.raises(NoHostsError, match="in parent sample v2_baseline_dr10: 0"):
+        eligible_hosts(manifest, cutouts, red, set())
+
+
 def test_no_host_at_all_is_an_error_that_shows_the_funnel(demo, hosts):
     manifest, cutouts = manifest_and_cutouts(hosts)
     with pytest.raises(NoHostsError, match="in the test split: 0"):

@@ -250,6 +250,9 @@ def test_another_prior_is_another_identity_and_more_draws_are_not():
     brighter = settings.source.model_copy(update={"mag_r": settings.source.mag_r.model_copy(update={"minimum": 19.0})})
     assert prior_digest(settings.model_copy(update={"source": brighter}), 0.1) != prior_digest(settings, 0.1)
     assert prior_digest(settings, 0.2) != prior_digest(settings, 0.1)
+    red = {"mag_z_max": 20.4, "r_minus_z_min": 0.4, "z_minus_w1_min": 1.6}
+    others = [prior_digest(settings, 0.1, limits) for limits in (None, red, red | {"mag_z_max": 20.0})]
+    assert len(set(others)) == 3
 
 
 CLEAN = """

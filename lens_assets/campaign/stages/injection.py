@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from lens_assets.campaign.base import Settings, setting
+from lens_assets.campaign.stages.host_selection import VariantName
 
 
 class RangeSettings(Settings):
@@ -200,6 +201,9 @@ class HostSettings(Settings):
     """Which galaxies receive arcs: test-split negatives of one sampling design, weighted back to its population."""
 
     design: str = setting("sampling design whose negatives are hosts", pattern=r"^[a-z][a-z0-9_]*$")
+    parent: Literal["scan"] | VariantName = setting(
+        "scan: the whole population; else what a variant of host_selection.yaml takes for luminous red galaxies"
+    )
     types: tuple[Literal["SER", "DEV", "REX", "EXP"], ...] = setting("Tractor types allowed", min_length=1)
     mag_z: RangeSettings = setting("range of the host's z magnitude", "AB mag")
     maximum_uses_per_theta_e_bin: int = setting("most injections of one host in one (theta_E, PSF, depth) cell", ge=1)
