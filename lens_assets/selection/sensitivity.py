@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from lens_assets.campaign.stages.injection import InjectionSettings
@@ -50,6 +51,8 @@ def altered_plan(plan: pd.DataFrame, variant: SensitivityVariant) -> pd.DataFram
     if variant.axis_ratio_from_host:
         ratio = pd.Series(axis_ratio(plan["shape_e1"], plan["shape_e2"]), index=plan.index).clip(0.5, 0.99)
         altered["lens_axis_ratio"] = ratio.where(ratio.notna() & (plan["shape_r"] > 0), plan["lens_axis_ratio"])
+    if variant.shapes_exchanged:
+        altered = _with_exchanged_shapes(altered)
     if variant.singular_sphere:
         altered = altered.assign(lens_axis_ratio=1.0, shear_g1=0.0, shear_g2=0.0)
     altered["lens_density_slope"] += variant.density_slope_shift
@@ -58,6 +61,18 @@ def altered_plan(plan: pd.DataFrame, variant: SensitivityVariant) -> pd.DataFram
         offset = altered[f"source_{axis}_arcsec"] - centre
         altered[f"source_{axis}_arcsec"] = centre + variant.source_offset_factor * offset
     return altered if variant.source_light == "as_published" else _with_light(altered, variant.source_light)
+
+
+def _with_exchanged_shapes(plan: pd.DataFrame) -> pd.DataFrame:
+    """Return the plan with each injection's lens shape taken from the next one in the order of a hash of the ids.
+
+    Axis ratios and angles keep their distributions and their pairing, and lose what ties them to the host.
+    """
+    order = np.argsort(uniform(0, list(plan["injection_id"]), "sensitivity-shapes"), kind="stable")
+    shapes = plan[["lens_axis_ratio", "lens_angle_deg"]].to_numpy()
+    exchanged = np.empty_like(shapes)
+    exchanged[order] = shapes[np.roll(order, 1)]
+    return plan.assign(lens_axis_ratio=exchanged[:, 0], lens_angle_deg=exchanged[:, 1])
 
 
 def _with_light(plan: pd.DataFrame, family: str) -> pd.DataFrame:

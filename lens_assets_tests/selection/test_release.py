@@ -117,6 +117,25 @@ def test_mass_and_source_variants_move_exactly_their_columns(change, moved):
             assert altered[name].tolist() == plan[name].tolist()
 
 
+def test_exchanged_shapes_follow_no_host_and_are_the_same_shapes():
+    rng = np.random.default_rng(2)
+    hosts = rng.uniform(0.5, 1.0, 400)
+    plan = pd.concat([_plan(4)] * 100, ignore_index=True)
+    plan = plan.assign(
+        injection_id=[f"i{row}" for row in range(400)], lens_axis_ratio=np.clip(hosts + rng.normal(0, 0.02, 400), 0, 1),
+        lens_angle_deg=rng.uniform(0, 180, 400),
+    )  # fmt: skip
+    altered = sensitivity.altered_plan(plan, SAME.model_copy(update={"shapes_exchanged": True}))
+    shapes = ["lens_axis_ratio", "lens_angle_deg"]
+    pd.testing.assert_frame_equal(altered.drop(columns=shapes), plan.drop(columns=shapes))
+    assert sorted(map(tuple, altered[shapes].to_numpy())) == sorted(map(tuple, plan[shapes].to_numpy()))
+    assert (altered["lens_angle_deg"] != plan["lens_angle_deg"]).all()
+    assert np.corrcoef(plan["lens_axis_ratio"], hosts)[0, 1] > 0.9
+    assert abs(np.corrcoef(altered["lens_axis_ratio"], hosts)[0, 1]) < 0.15
+    shuffled = sensitivity.altered_plan(plan[::-1], SAME.model_copy(update={"shapes_exchanged": True}))
+    pd.testing.assert_frame_equal(shuffled[::-1], altered)
+
+
 def test_renderer_variants_change_the_renderer_alone():
     published = load_campaign("demo").injection
     assert sensitivity.altered_settings(published, SAME) == published

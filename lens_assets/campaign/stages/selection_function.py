@@ -129,6 +129,9 @@ class SensitivityVariant(Settings):
     psf_factor: float = setting("multiplies the PSF FWHM of the rendered arcs", gt=0.2, le=3)
     gain_factor: float = setting("multiplies the gain of the arcs' shot noise", gt=0, le=1000)
     axis_ratio_from_host: bool = setting("whether the lens axis ratio follows the host's measured shape")
+    shapes_exchanged: bool = Field(
+        default=False, description="lens axis ratios and angles of other injections, so that they follow no host"
+    )
     density_slope_shift: float = Field(default=0.0, ge=-0.5, le=0.5, description="added to the slope of the mass")
     singular_sphere: bool = Field(default=False, description="round lenses without external shear (SIS at slope 2)")
     source_offset_factor: float = Field(
@@ -146,8 +149,8 @@ class SensitivityVariant(Settings):
     def _renderable(self) -> SensitivityVariant:
         if self.psf_moffat_beta is not None and self.psf_moffat_beta not in MOFFAT_BETAS:
             raise ValueError(f"psf_moffat_beta: expected one of {MOFFAT_BETAS} or null, got {self.psf_moffat_beta}")
-        if self.axis_ratio_from_host and self.singular_sphere:
-            raise ValueError("axis_ratio_from_host and singular_sphere: expected at most one of them")
+        if self.axis_ratio_from_host + self.singular_sphere + self.shapes_exchanged > 1:
+            raise ValueError("axis_ratio_from_host, singular_sphere and shapes_exchanged: expected at most one of them")
         return self
 
 
