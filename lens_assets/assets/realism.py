@@ -153,7 +153,7 @@ def brightness_calibration(run: AssetRun) -> Product:
         "frozen_detector",
     ),
     settings=("realism", "evaluation"),
-    code_version="realism-report-8",
+    code_version="realism-report-9",
     pool="torch",
 )
 def realism_report(run: AssetRun) -> Product:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         "false_positive_taxonomy",
     ),
     settings=("selection_function", "realism", "evaluation"),
-    code_version="release-gate-4",
+    code_version="release-gate-5",
     behind="realism_gate",
 )
 def release_gate(run: AssetRun) -> Product:

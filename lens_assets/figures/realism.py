@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from lens_assets.campaign.stages.realism import RealismSettings
-    from lens_assets.realism.battery import Background, Battery
+    from lens_assets.realism.background import Background
+    from lens_assets.realism.battery import Battery
+    from lens_assets.realism.strata import Half
 
 VERDICT_COLOURS = {"PASS": "#2a7f3f", "FAIL": "#b3261e", "WARN": "#c77700", "NOT-EVALUATED": "#6b6b6b"}
 OVERVIEW = ("arc_snr", "arc_radius_arcsec", "arc_g_minus_r", "arc_r_minus_z", "arc_width_over_psf", "psfdepth_r_mag")
@@ -83,7 +85,7 @@ def distributions(battery: Battery, settings: RealismSettings) -> Figure:
 
 def differences(battery: Battery, settings: RealismSettings, background: Background | None) -> Figure:
     """Draw both distributions of every comparison that failed or warned, with its stratum and the likely knob."""
-    from lens_assets.realism.battery import members_of_stratum
+    from lens_assets.realism.battery import half_of_stratum
 
     rows = battery.rows[battery.rows["verdict"].isin(["FAIL", "WARN"])].drop_duplicates(["observable", "stratum"])
     shown = [
@@ -100,14 +102,14 @@ def differences(battery: Battery, settings: RealismSettings, background: Backgro
         axes[0].text(0.0, 0.5, "no comparison of distributions failed or warned")
     for axis, item in zip(axes, shown, strict=False):
         name, stratum = str(item["observable"]), str(item["stratum"])
+        half = half_of_stratum(battery.compared, settings.strata.columns, stratum)
         if name.startswith(_SKY) and background is not None:
-            band = "grz".index(name.removeprefix(_SKY))
-            _steps(axis, background.untouched[:, band].ravel().astype(np.float64), None, "untouched", "black")
-            _steps(axis, background.injected[:, band].ravel().astype(np.float64), None, "injected", "#1f5fa8")
+            band, sky = "grz".index(name.removeprefix(_SKY)), background if half is None else background.within(half)
+            _steps(axis, sky.untouched[:, band].ravel().astype(np.float64), None, "untouched", "black")
+            _steps(axis, sky.injected[:, band].ravel().astype(np.float64), None, "injected", "#1f5fa8")
             axis.set_xlabel("sky pixel [nmgy]", fontsize=8)
         else:
-            judging, injected = members_of_stratum(battery.compared, settings.strata.columns, stratum)
-            _both_sides(axis, battery, name, judging, injected)
+            _both_sides(axis, battery, name, half)
             axis.set_xlabel(_with_unit(name), fontsize=8)
             if name in LOGARITHMIC:
                 axis.set_xscale("log")
@@ -124,10 +126,10 @@ def _has_distributions(battery: Battery, background: Background | None, name: st
     return name in battery.compared.judging or (name.startswith(_SKY) and background is not None)
 
 
-def _both_sides(
-    axis: Axes, battery: Battery, name: str, judging: NDArray[np.bool_], injected: NDArray[np.bool_]
-) -> None:
+def _both_sides(axis: Axes, battery: Battery, name: str, half: Half | None) -> None:
     compared = battery.compared
+    judging = np.ones(len(compared.judging), bool) if half is None else half.holds(compared.judging)
+    injected = np.ones(len(compared.injections), bool) if half is None else half.holds(compared.injections)
     weights = compared.matching.weights if compared.matching else np.ones(len(compared.injections))
     anchors = compared.judging[name].to_numpy(np.float64)[judging]
     values = compared.injections[name].to_numpy(np.float64)[injected]

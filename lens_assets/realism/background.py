@@ -24,6 +24,7 @@ from lens_assets.campaign.stages.realism import ApertureSettings, BackgroundSett
 from lens_assets.imaging.geometry import radius_px
 from lens_assets.imaging.robust import covered
 from lens_assets.realism.residuals import SMOOTHING_SIGMA_PX, sky_statistics
+from lens_assets.realism.strata import Half
 from lens_assets.sky.randomness import uniform
 from lens_assets.survey.units import PIXEL_SCALE_ARCSEC
 
@@ -99,6 +100,23 @@ def pair_by_conditions(
     one, other = one[rows], other[columns]
     heads = uniform(seed, [names[position] for position in one], "sky_coin") < 0.5
     return np.where(heads, one, other), np.where(heads, other, one)
+
+
+@dataclass(frozen=True)
+class Background:
+    """Paired sky pixels (P, 3, K) of injected stamps and of untouched stamps of other objects."""
+
+    injected: NDArray[np.floating]
+    untouched: NDArray[np.floating]
+    conditions: pd.DataFrame | None = None
+    """One row a pair, those of the host shown injected, which the other is like; None leaves strata out."""
+
+    def within(self, half: Half) -> Background:
+        """Return the pairs in one half of a condition; ValueError where no conditions are known."""
+        if self.conditions is None:
+            raise ValueError("conditions: expected those of the pairs, to look at a half of one of them")
+        chosen = half.holds(self.conditions)
+        return Background(self.injected[chosen], self.untouched[chosen], self.conditions[chosen])
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ of the campaign's family-wise false-alarm rate.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from lens_assets.campaign.stages.realism import RealismSettings
 from lens_assets.imaging.robust import MAD_TO_SIGMA
 from lens_assets.realism import comparisons
-from lens_assets.realism.background import paired_kolmogorov_smirnov
+from lens_assets.realism.background import Background, paired_kolmogorov_smirnov
 from lens_assets.realism.matching import Matching, effective_size, match, with_matching_columns
 from lens_assets.realism.observables import is_visible
+from lens_assets.realism.strata import Half, halves_of
 
 PASS, FAIL, WARN, NOT_EVALUATED = "PASS", "FAIL", "WARN", "NOT-EVALUATED"
 ALL = "all"
@@ -90,14 +91,6 @@ class Battery:
     tolerance_false_alarm: float
     distribution_level: float
     extra: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Background:
-    """Paired sky pixels (P, 3, K) of injected stamps and of untouched stamps of other objects."""
-
-    injected: NDArray[np.floating]
-    untouched: NDArray[np.floating]
 
 
 def row(observable: str, verdict: str, **values: object) -> dict[str, object]:
@@ -175,8 +168,9 @@ def run_battery(
     false_alarm = float(alarms.mean())
     level = max(chosen.family_wise_error - false_alarm, LEAST_DISTRIBUTION_SHARE * chosen.family_wise_error)
     tests = [*overall.distribution_rows(), *skies]
+    strata = _strata_rows(compared, compared.matching, resamples, background, settings)
     return Battery(
-        as_table(rows + rules + decide(tests, level) + _strata_rows(compared, compared.matching, resamples, settings)),
+        as_table(rows + rules + decide(tests, level) + strata),
         compared,
         false_alarm,
         level,
@@ -376,34 +370,29 @@ class _Stratum:
         )
 
 
-def _strata(compared: Compared, columns: Sequence[str]) -> Iterator[tuple[str, NDArray[np.bool_], NDArray[np.bool_]]]:
-    for column in columns:
-        first = compared.judging[column].to_numpy(np.float64)
-        second = compared.injections[column].to_numpy(np.float64)
-        median = float(np.nanmedian(first))
-        yield f"{column} < {median:.2f}", first < median, second < median
-        yield f"{column} >= {median:.2f}", first >= median, second >= median
-
-
-def members_of_stratum(
-    compared: Compared, columns: Sequence[str], stratum: str
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return which judging anchors and which injections a row's stratum holds; KeyError for an unknown one."""
-    if stratum == ALL:
-        return np.ones(len(compared.judging), bool), np.ones(len(compared.injections), bool)
-    return {name: masks for name, *masks in _strata(compared, columns)}[stratum]  # type: ignore[return-value]
+def half_of_stratum(compared: Compared, columns: Sequence[str], stratum: str) -> Half | None:
+    """Return the half that a row's stratum names, None for all; KeyError for an unknown one."""
+    return None if stratum == ALL else {half.name: half for half in halves_of(compared.judging, columns)}[stratum]
 
 
 def _strata_rows(
-    compared: Compared, matching: Matching, resamples: comparisons.Resamples, settings: RealismSettings
+    compared: Compared,
+    matching: Matching,
+    resamples: comparisons.Resamples,
+    background: Background | None,
+    settings: RealismSettings,
 ) -> list[dict[str, object]]:
     """Return the same comparisons by conditions; a failure warns unless the campaign lets strata decide."""
     rows: list[dict[str, object]] = []
     tests: list[dict[str, object]] = []
-    for name, judging, injections in _strata(compared, settings.strata.columns):
-        part = _Stratum(compared, matching, resamples, settings, name, judging, injections)
+    for half in halves_of(compared.judging, settings.strata.columns):
+        sides = half.holds(compared.judging), half.holds(compared.injections)
+        part = _Stratum(compared, matching, resamples, settings, half.name, *sides)
         rows += part.tolerance_rows()[0]
         tests += part.distribution_rows()
+        if background is not None and background.conditions is not None:
+            common = {"stratum": half.name, "gates": settings.strata.gates}
+            tests += [item | common for item in background_rows(background.within(half), settings)]
     rows += decide(tests, settings.distributions.family_wise_error)
     if not settings.strata.gates:
         for item in rows:

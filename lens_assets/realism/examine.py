@@ -17,8 +17,8 @@ from lens_assets.detector.external import FeaturesUnavailableError, UnscoredStam
 from lens_assets.detector.frozen import Detector
 from lens_assets.imaging.host_subtraction import measure_ellipse
 from lens_assets.imaging.robust import covered
-from lens_assets.realism.background import CONDITION_COLUMNS, pair_by_conditions, sky_pixels
-from lens_assets.realism.battery import NOT_EVALUATED, Background, Battery, row
+from lens_assets.realism.background import CONDITION_COLUMNS, Background, pair_by_conditions, sky_pixels
+from lens_assets.realism.battery import NOT_EVALUATED, Battery, row
 from lens_assets.realism.contaminants import chosen_rows, contaminant_rows, unscored_rows
 from lens_assets.realism.observables import is_visible, measure
 from lens_assets.realism.probes import feature_probe_rows, pixel_probe_rows, weighted_choice
@@ -122,7 +122,9 @@ def paired_sky(injected: StampTable, untouched: StampTable, settings: RealismSet
     shown, others = pair_by_conditions(hosts, settings.distributions.seed, settings.background.maximum_pairs)
     other_rows = position.loc[first.iloc[others].to_numpy()].to_numpy(np.int64)
     return Background(
-        _sky(injected, first.index.to_numpy(np.int64)[shown], settings), _sky(untouched, other_rows, settings)
+        _sky(injected, first.index.to_numpy(np.int64)[shown], settings),
+        _sky(untouched, other_rows, settings),
+        hosts.iloc[shown][list(settings.strata.columns)].reset_index(drop=True),
     )
 
 

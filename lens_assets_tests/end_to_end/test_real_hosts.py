@@ -25,7 +25,8 @@ from lens_assets.lensing.injection import RenderResult, null_injections, render_
 from lens_assets.lensing.plan import draw_parameters
 from lens_assets.lensing.sources import source_fluxes
 from lens_assets.lensing.status import InjectionStatus
-from lens_assets.realism.battery import Background, run_battery
+from lens_assets.realism.background import Background
+from lens_assets.realism.battery import run_battery
 from lens_assets.realism.examine import StampTable, halves, observe, observe_injections, paired_sky
 from lens_assets.realism.observables import is_visible
 from lens_assets.realism.verdict import Verdict, judge

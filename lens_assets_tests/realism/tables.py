@@ -7,7 +7,7 @@ import pandas as pd
 
 from lens_assets.campaign.campaign import load_campaign
 from lens_assets.campaign.stages.realism import RealismSettings
-from lens_assets.realism.battery import Background
+from lens_assets.realism.background import Background
 from lens_assets_tests.realism.pilot import edited
 
 TYPES = ("SER", "DEV", "REX", "EXP")
@@ -64,4 +64,5 @@ def draw_background(pairs: int, random: np.random.Generator, scale: float = 1.0,
     )
     coin = random.integers(0, 2, pairs)
     rows = np.arange(pairs)
-    return Background(scale * both[coin, rows], both[1 - coin, rows])
+    conditions = pd.DataFrame({"psfsize_r": random.normal(1.35, 0.12, pairs)})
+    return Background(scale * both[coin, rows], both[1 - coin, rows], conditions)

@@ -139,7 +139,7 @@ def test_stamps_of_the_untouched_side_are_never_the_injected_host():
     sky = paired_sky(
         StampTable(twice, reader("injected", twice)), StampTable(hosts[10:], reader("untouched", hosts[10:])), SETTINGS
     )
-    assert len(sky.injected) == len(sky.untouched) == 35
+    assert len(sky.injected) == len(sky.untouched) == len(sky.conditions) == 35
     assert not seen["injected"] & seen["untouched"]
     assert not seen["injected"] & set(hosts["galaxy_id"][:10])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -129,6 +131,27 @@ def test_both_distributions_of_every_failure_are_drawn_in_their_stratum_with_the
     assert {line.get_label() for line in shown["background_r, all: FAIL"].lines} == {"untouched", "injected"}
     calm = one_battery()
     assert len(figures.differences(calm, demo_realism(), None).axes[0].texts) == 1
+
+
+def test_a_sky_that_is_wrong_in_good_seeing_alone_is_found_there():
+    random = np.random.default_rng(6)
+    anchors, injections = draw_anchors(250, random), draw_observables(400, random)
+    sky = draw_background(200, random)
+    settings = demo_realism(strata__columns=["psfsize_r"])
+    median = float(anchors.loc[anchors["half"] == "gate", "psfsize_r"].median())
+    sharp = (sky.conditions["psfsize_r"] < median).to_numpy()
+    wrong = replace(sky, injected=sky.injected * np.where(sharp, 1.5, 1.0)[:, None, None])
+    rows = run_battery(anchors, injections, settings, wrong).rows
+    rows = rows[rows["observable"].str.startswith("background_")].set_index(["observable", "stratum"])
+    assert len(rows) == 9
+    for band in "grz":
+        found = rows.loc[f"background_{band}"]
+        assert found.loc[f"psfsize_r < {median:.2f}", "verdict"] == "WARN"
+        assert found.loc[f"psfsize_r >= {median:.2f}", "verdict"] == "PASS"
+        assert found.loc[f"psfsize_r < {median:.2f}", "n_anchors"] == int(sharp.sum())
+        assert not found.drop(index="all")["gates"].any()
+    alone = run_battery(anchors, injections, settings, replace(wrong, conditions=None)).rows
+    assert (alone["observable"].str.startswith("background_")).sum() == 3
 
 
 def test_the_chart_leaves_no_row_out():
