@@ -67,7 +67,8 @@ def release_gate(run: AssetRun) -> Product:
             run.side_table("false_positive_taxonomy", "top_of_list"), limits.maximum_artefact_share
         )
     )
-    rows.append(release.support_evidence(run.table("completeness_table"), audit))
+    table = run.table("completeness_table")
+    rows += [release.support_evidence(table, audit), *release.threshold_evidence(table, audit)]
     verdict = release.judge_release(rows, run.upstream)
     product = Product(
         table=pd.DataFrame(rows),

@@ -239,8 +239,8 @@ def feature_probe_rows(
     """
     rules, seed = settings.probes, settings.distributions.seed
     needed = settings.anchors.minimum_group
-    if min(len(anchors), len(injections), *(len(part) for part in control)) < needed // 2 or len(anchors) < needed:
-        asked = f"at least {needed} anchors"
+    if min(len(anchors), len(injections), *(len(part) for part in control)) < needed:
+        asked = f"at least {needed} anchors that judge, as many that tune for control, and as many injections"
         return [
             row(f"{name}", NOT_EVALUATED, gates=key in rules.gates, n_anchors=len(anchors), requirement=asked)
             for name, key in (("probe_features", "features"), ("frechet", "frechet"))

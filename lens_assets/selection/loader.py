@@ -86,6 +86,8 @@ def load(folder: str | Path, quiet: bool = False) -> SelectionFunction:
             f"{root / METADATA_FILE}: schema version {version} is newer than {SCHEMA_VERSION}, "
             "which this file reads; use the loader that came with the release"
         )
+    if not (root / GRID_FILE).is_file():
+        raise ValueError(f"{root / GRID_FILE} is missing; expected it beside {METADATA_FILE}: copy the whole release")
     if not quiet:
         print(metadata["title"])  # noqa: T201 - the verdict is printed on load by design
         for gate, verdict in metadata["verdicts"].items():

@@ -182,6 +182,30 @@ def support_evidence(table: pd.DataFrame, threshold: str) -> dict[str, object]:
     return evidence("cells with enough injections and hosts", found or "none", "at least 1 a detector", verdict)
 
 
+def threshold_evidence(table: pd.DataFrame, threshold: str) -> list[dict[str, object]]:
+    """Return one row a detector on whether enough validation objects define the audited threshold; it only warns.
+
+    Completeness at a cut that few objects define is published as insufficient, with limits that carry the cut's own
+    uncertainty (`interval="total"`).
+    """
+    cuts = table.loc[table["threshold"] == threshold].drop_duplicates("detector")
+    rows = []
+    for row in cuts.itertuples():
+        span = f"{row.threshold_score:.3g} [{row.threshold_score_lower:.3g}, {row.threshold_score_upper:.3g}]"
+        enough = bool(row.threshold_sufficient)
+        rows.append(
+            evidence(
+                f"objects above {threshold} ({row.detector})",
+                f"{'sufficient' if enough else 'insufficient'}, score {span}",
+                "enough validation objects above it",
+                "PASS" if enough else "WARN",
+                gates=False,
+                reason="" if enough else "insufficient: quote total limits, which carry the threshold's uncertainty",
+            )
+        )
+    return rows
+
+
 def judge_release(rows: Sequence[Mapping[str, Any]], inputs: Mapping[str, str]) -> Verdict:
     """Decide the release: any gating FAIL is NO-GO, else anything gating not evaluated is NOT-EVALUATED, else GO."""
     gating = [row for row in rows if row["gates"]]
@@ -191,7 +215,8 @@ def judge_release(rows: Sequence[Mapping[str, Any]], inputs: Mapping[str, str]) 
     because = failed or missing
     reasons = tuple(_describe(row) for row in because)
     passed = sum(row["verdict"] == "PASS" for row in gating)
-    accepted = [str(row["condition"]) for row in rows if not row["gates"] and row["verdict"] == "WARN"]
+    warned = [row for row in rows if not row["gates"] and row["verdict"] == "WARN"]
+    accepted = [f"{row['condition']}: {row['found']}" for row in warned]
     parts = [f"{decision}: {passed} of {len(gating)} deciding conditions met", *reasons]
     parts += [f"published with a stated reason: {', '.join(accepted)}"] if accepted else []
     return Verdict(

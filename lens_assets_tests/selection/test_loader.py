@@ -299,6 +299,12 @@ def test_a_newer_schema_is_refused(release):
         loader.load(release)
 
 
+def test_a_release_without_its_grid_is_named(release):
+    (release / loader.GRID_FILE).rename(release / "other.parquet")
+    with pytest.raises(ValueError, match=r"grid.parquet is missing; .*copy the whole release"):
+        loader.load(release)
+
+
 def test_a_damaged_release_is_named(release):
     (release / loader.METADATA_FILE).write_text("[]")
     with pytest.raises(ValueError, match=r"release.json cannot be read .*expected a release folder"):

@@ -82,6 +82,20 @@ def _plan(n: int) -> pd.DataFrame:
     )  # fmt: skip
 
 
+def test_a_threshold_on_few_objects_is_said_with_the_verdict_and_does_not_decide():
+    table = pd.DataFrame(
+        {"detector": ["a", "a", "b"], "threshold": "fpr_0.05", "threshold_sufficient": [False, False, True],
+         "threshold_score": 0.68, "threshold_score_lower": 0.43, "threshold_score_upper": 0.78}
+    )  # fmt: skip
+    first, second = release.threshold_evidence(table, "fpr_0.05")
+    assert (first["verdict"], second["verdict"]) == ("WARN", "PASS") and not first["gates"]
+    assert first["found"] == "insufficient, score 0.68 [0.43, 0.78]"
+    passed = release.evidence("x", "1", "1", "PASS")
+    verdict = release.judge_release([passed, first, second], {})
+    assert verdict.decision == "GO"
+    assert "published with a stated reason: objects above fpr_0.05 (a): insufficient, score 0.68" in verdict.statement
+
+
 def test_variants_move_what_they_name_and_nothing_else():
     plan = _plan(4)
     pd.testing.assert_frame_equal(sensitivity.altered_plan(plan, SAME), plan)
