@@ -20,6 +20,7 @@ from functools import lru_cache
 
 import torch
 
+from lens_assets.lensing.folding import fold
 from lens_assets.lensing.psf import PsfImages, moffat_transfer
 from lens_assets.lensing.rays import Rays
 
@@ -93,20 +94,18 @@ class Canvas:
 
         Values are flux per pixel.
         """
-        transfer = moffat_transfer(self._plane.wavenumbers, psf_fwhm_arcsec.to(self.dtype)[:, :, None], beta)
-        bands, rows = transfer.shape[1], self.padded_px
+        widths = psf_fwhm_arcsec.to(self.dtype)[:, :, None]
+        compiled = self.dtype == torch.float32 and grid.device.type == "cpu"
 
-        def folded(part: slice, spectrum: torch.Tensor) -> torch.Tensor:
-            # One band at a time: selecting along the last axis of a larger array is six times slower.
-            chosen = transfer[part].flatten(0, 1)
-            real = transfer.new_empty(len(chosen), len(self._plane.index))
-            for band, selected in zip(chosen, real, strict=True):
-                torch.index_select(band, 0, self._plane.index, out=selected)
-            real = real.view(-1, bands, rows + 1, 2 * (rows + 1))
-            upper = spectrum[:, None, :rows] * real[:, :, :rows]
-            return upper.addcmul_(spectrum[:, None, rows:], real[:, :, 1:].flip(2))
+        def sampled(part: slice, spectrum: torch.Tensor) -> torch.Tensor:
+            transfer = moffat_transfer(self._plane.wavenumbers, widths[part], beta)
+            if compiled:
+                return self._folded(spectrum, transfer)
+            quadrant = transfer[:, :, self._plane.index] * self._plane.correction
+            rows = torch.cat([quadrant[:, :, :-1], quadrant[:, :, 1:].flip(2)], dim=2)
+            return self._aliased(spectrum[:, None] * rows)
 
-        return self._convolved(grid, bands, folded)
+        return self._convolved(grid, widths.shape[1], sampled)
 
     def convolve_images(self, grid: torch.Tensor, psf_fwhm_arcsec: torch.Tensor, psf: PsfImages) -> torch.Tensor:
         """Return the same under each band's PSF image, stretched to the FWHMs (N, bands)."""
@@ -114,46 +113,51 @@ class Canvas:
         frequency_y = torch.fft.fftfreq(self.cells, self.cell_arcsec, **kind)
         frequency_x = torch.fft.rfftfreq(self.cells, self.cell_arcsec, **kind)
         complex_dtype = torch.complex64 if self.dtype == torch.float32 else torch.complex128
+        quadrant = self._plane.correction
+        correction = torch.cat([quadrant[:-1], quadrant[1:].flip(0)])
 
-        def folded(part: slice, spectrum: torch.Tensor) -> torch.Tensor:
+        def sampled(part: slice, spectrum: torch.Tensor) -> torch.Tensor:
             transfer = psf.transfer(frequency_y, frequency_x, psf_fwhm_arcsec[part]).to(complex_dtype)
-            product = _as_complex(spectrum)[:, None] * transfer
-            return _as_real(product[:, :, : self.padded_px] + product[:, :, self.padded_px :])
+            return self._aliased((spectrum * correction)[:, None] * transfer)
 
-        return self._convolved(grid, psf_fwhm_arcsec.shape[1], folded)
+        return self._convolved(grid, psf_fwhm_arcsec.shape[1], sampled)
 
     def _convolved(
-        self, grid: torch.Tensor, bands: int, folded: Callable[[slice, torch.Tensor], torch.Tensor]
+        self, grid: torch.Tensor, bands: int, sampled: Callable[[slice, torch.Tensor], torch.Tensor]
     ) -> torch.Tensor:
-        """Convolve a few stamps at a time; `folded` gives the product of spectrum and PSF with its rows folded.
+        """Convolve a few stamps at a time; `sampled` gives the spectra of pixels under the PSFs from those of grids.
 
         Sampling pixel centres adds aliases together: rows of the spectrum half the grid apart, and columns likewise.
-        Real and imaginary parts lie side by side in real arrays, which are multiplied several times faster.
         """
         stamps = grid.new_empty(len(grid), bands, self.size_px, self.size_px)
         for start in range(0, len(grid), CACHED_STAMPS):
             part = slice(start, start + CACHED_STAMPS)
-            spectrum = _as_real(torch.fft.rfft2(grid[part])).mul_(self._plane.correction)
-            stamps[part] = self._sampled(folded(part, spectrum))
+            spectra = sampled(part, torch.fft.rfft2(grid[part]))
+            pixels = torch.fft.irfft2(spectra, s=(self.padded_px, self.padded_px))
+            stamps[part] = pixels[..., 1 : self.size_px + 1, 1 : self.size_px + 1]
         return stamps
 
-    def _sampled(self, rows: torch.Tensor) -> torch.Tensor:
-        """Return pixels (n, bands, size, size) of spectra whose columns are still to be folded."""
+    def _aliased(self, product: torch.Tensor) -> torch.Tensor:
+        """Return the spectra of pixels (n, bands, rows, rows/2 + 1) of products (n, bands, 2 rows, rows + 1)."""
+        rows = product[:, :, : self.padded_px] + product[:, :, self.padded_px :]
         half = self.padded_px // 2 + 1
         # The other alias along a row has negative frequency, which a real image's spectrum holds as its conjugate.
-        mirrored = _as_real(_as_complex(rows)[..., half - 1 :].flip(dims=(2, 3)).roll(1, dims=2))
-        spectrum = torch.addcmul(rows[..., : 2 * half], mirrored, self._plane.conjugate)
-        sampled = torch.fft.irfft2(_as_complex(spectrum), s=(self.padded_px, self.padded_px))
-        return sampled[..., 1 : self.size_px + 1, 1 : self.size_px + 1]
+        return rows[..., :half] + rows[..., half - 1 :].flip(dims=(2, 3)).roll(1, dims=2).conj()
+
+    def _folded(self, spectrum: torch.Tensor, transfer: torch.Tensor) -> torch.Tensor:
+        """Return the same of a spectrum and the transfers of wavenumbers, compiled for single precision on a CPU."""
+        half = self.padded_px // 2 + 1
+        folded = spectrum.new_empty(*transfer.shape[:2], self.padded_px, half)
+        plane = self._plane
+        fold(
+            *(part.numpy() for part in (_as_real(spectrum), transfer, plane.index, plane.correction, _as_real(folded)))
+        )
+        return folded
 
 
 def _as_real(values: torch.Tensor) -> torch.Tensor:
     """Return complex values (..., n) as (..., 2n), real and imaginary parts in turn."""
     return torch.view_as_real(values).flatten(-2)
-
-
-def _as_complex(values: torch.Tensor) -> torch.Tensor:
-    return torch.view_as_complex(values.unflatten(-1, (-1, 2)))
 
 
 def _spread(pixels: torch.Tensor, axis: int) -> torch.Tensor:
@@ -178,27 +182,24 @@ def _cloud(offset: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tens
 
 @dataclass(frozen=True)
 class _FrequencyPlane:
-    """The frequencies of a real grid, whose half plane is (cells, cells/2 + 1).
+    """The frequencies of a real grid, whose half plane is (cells, cells/2 + 1); rows beyond the middle are negative.
 
     A circular PSF is the same in all quadrants and needs its transform only once for each |k|: `wavenumbers` in radians
-    per arcsec, and `index`, where each belongs on the flattened quadrant (cells/2 + 1, cells/2 + 1). `correction`
-    undoes the cloud on the half plane, and `conjugate` changes the sign of imaginary parts in a row that is folded. All
-    but `wavenumbers` have two entries a frequency, for its real and imaginary part. The factor that turns the flux of a
-    cell into that of a pixel cancels with the one of the sampling.
+    per arcsec, and `index`, where each belongs on the quadrant (cells/2 + 1, cells/2 + 1). `correction` undoes the
+    cloud on the quadrant. The factor that turns the flux of a cell into that of a pixel cancels with the one of the
+    sampling.
     """
 
     wavenumbers: torch.Tensor
     index: torch.Tensor
     correction: torch.Tensor
-    conjugate: torch.Tensor
 
 
 @lru_cache(maxsize=8)
 def _frequency_plane(
     cells: int, cell_arcsec: float, pixel_arcsec: float, dtype: torch.dtype, pixel_response: bool, device: str
 ) -> _FrequencyPlane:
-    fy = torch.fft.fftfreq(cells, cell_arcsec, dtype=torch.float64, device="cpu")
-    fx = torch.fft.rfftfreq(cells, cell_arcsec, dtype=torch.float64, device="cpu")
+    frequency = torch.fft.rfftfreq(cells, cell_arcsec, dtype=torch.float64, device="cpu")
 
     def along(frequency: torch.Tensor) -> torch.Tensor:
         undone = torch.sinc(frequency * cell_arcsec) ** -3.0
@@ -207,11 +208,5 @@ def _frequency_plane(
     step = torch.arange(cells // 2 + 1, device="cpu")
     different, index = torch.unique(step[:, None] ** 2 + step[None, :] ** 2, return_inverse=True)
     wavenumbers = 2.0 * math.pi / (cells * cell_arcsec) * torch.sqrt(different.double())
-    correction = (along(fy)[:, None] * along(fx)[None, :]).repeat_interleave(2, dim=1)
-    conjugate = torch.tensor([1.0, -1.0], device="cpu").repeat(cells // 4 + 1)
-    return _FrequencyPlane(
-        wavenumbers.to(dtype).to(device),
-        index.reshape(-1).repeat_interleave(2).to(device),
-        correction.to(dtype).to(device),
-        conjugate.to(dtype).to(device),
-    )
+    correction = along(frequency)[:, None] * along(frequency)[None, :]
+    return _FrequencyPlane(wavenumbers.to(dtype).to(device), index.to(device), correction.to(dtype).to(device))
