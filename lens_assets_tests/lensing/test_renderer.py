@@ -141,6 +141,27 @@ def test_single_precision_at_working_tolerance_is_within_two_thousandths_of_a_co
     assert np.abs(working - reference).max() < 2e-3 * reference.max()
 
 
+WORST = """
+ theta    q    angle      g1      g2       x       y  source_x source_y radius  index  source_q source_angle
+1.8625 0.4214 118.5473 -0.0246  0.0188 -0.0017 -0.1111 -0.7463  1.4840 0.0500 3.0684 0.4232  19.8060
+2.6778 0.6816  75.7305 -0.0192 -0.0296 -0.0991 -0.0637  1.3436  1.9036 0.0500 2.4551 0.4510 148.0398
+2.2320 0.3333  40.3728 -0.0272  0.0289  0.0383  0.0390  0.3538 -1.3116 0.0500 3.5713 0.7697  88.9357
+2.0333 0.6940  66.4963  0.1096 -0.0027  0.0042 -0.1121  1.6790  0.0313 0.0500 3.4347 0.9824  75.5882
+0.9506 0.7305  94.2657 -0.0618 -0.0562 -0.0362  0.0609 -0.1364 -1.0139 0.1309 1.0527 0.6315 134.3696
+"""
+"""Of 900 random systems over the stated ranges, those whose flux is worst; coarser rays miss 1e-3 by up to a half."""
+
+
+@pytest.mark.parametrize("row", WORST.strip().splitlines()[1:])
+def test_the_worst_of_many_systems_keep_their_flux_to_a_thousandth(row):
+    values = [float(word) for word in row.split()]
+    lens, source = dict(zip(LENS, values[:7], strict=True)), dict(zip(SOURCE, values[7:], strict=True))
+    reference, reference_flux = render(lens, source, tolerance=2e-7)
+    working, flux = render(lens, source, dtype=torch.float32)
+    assert flux == pytest.approx(reference_flux, rel=8e-4)
+    assert np.abs(working - reference).max() < 2e-3 * reference.max()
+
+
 def test_the_moffat_transform_is_the_bessel_form_and_its_table_covers_the_settings():
     assert set(MOFFAT_TRANSFORM_POLYNOMIALS) == set(MOFFAT_BETAS)
     k = np.linspace(0.01, 20, 60)
