@@ -80,6 +80,10 @@ def cell_map(cells: pd.DataFrame, psf_centres: Sequence[float], depth_centres: S
     return figure
 
 
+GALLERY_GAP_PX = 3
+"""White pixels between the stamps of a gallery."""
+
+
 def triplets(
     hosts: NDArray[np.floating], injected: NDArray[np.floating], arcs: NDArray[np.floating], titles: Sequence[str]
 ) -> Figure:
@@ -88,16 +92,20 @@ def triplets(
         figure = _figure(4, 2)
         figure.text(0.5, 0.5, "no injections", ha="center", va="center")
         return figure
-    figure = _figure(1.4 * len(hosts), 4.6)
-    axes = np.asarray(figure.subplots(3, len(hosts), squeeze=False))
-    for row, (stamps, name) in enumerate(((hosts, "host"), (injected, "injected"), (arcs, "arc"))):
-        for axis, image in zip(axes[row], lupton_rgb(stamps), strict=True):
-            axis.imshow(image, origin="lower", interpolation="nearest")
-            axis.set_xticks([])
-            axis.set_yticks([])
-        axes[row, 0].set_ylabel(name, fontsize=8)
-    for axis, title in zip(axes[0], titles, strict=True):
-        axis.set_title(title, fontsize=6, pad=2)
+    height, width = hosts.shape[2] + GALLERY_GAP_PX, hosts.shape[3] + GALLERY_GAP_PX
+    picture = np.full((3 * height, len(hosts) * width, 3), 255, dtype=np.uint8)
+    for row, stamps in enumerate((arcs, injected, hosts)):
+        for column, image in enumerate(lupton_rgb(stamps)):
+            up, right = row * height, column * width
+            picture[up : up + hosts.shape[2], right : right + hosts.shape[3]] = image
+    figure = _figure(1.4 * len(hosts), 4.8)
+    # One picture of all: axes for each stamp take most of a second to lay out.
+    axis = figure.subplots()
+    axis.imshow(picture, origin="lower", interpolation="nearest")
+    axis.set_yticks((np.arange(3) + 0.5) * height, ["arc", "injected", "host"], rotation=90, va="center", fontsize=8)
+    axis.set_xticks((np.arange(len(hosts)) + 0.5) * width, titles, fontsize=6)
+    axis.tick_params(length=0, labeltop=True, labelbottom=False)
+    axis.spines[:].set_visible(False)
     return figure
 
 

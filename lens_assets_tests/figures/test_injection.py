@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from lens_assets.figures.galleries import lupton_rgb
 from lens_assets.figures.injection import cell_map, score_pairs, triplets
 
 
@@ -16,7 +17,14 @@ def rendered(figure: object) -> np.ndarray:
 def test_a_triplet_has_three_rows_and_a_column_each() -> None:
     stamps = np.random.default_rng(0).normal(0, 0.003, (4, 3, 41, 41))
     figure = triplets(stamps, stamps + 0.01, stamps * 0 + 0.01, [f"n{index}" for index in range(4)])
-    assert len(figure.axes) == 12
+    (axis,) = figure.axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["arc", "injected", "host"]
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["n0", "n1", "n2", "n3"]
+    shown = axis.images[0].get_array()
+    for row, column in np.ndindex(3, 4):
+        centre = (int(axis.get_yticks()[row]), int(axis.get_xticks()[column]))
+        expected = lupton_rgb((stamps * 0 + 0.01, stamps + 0.01, stamps)[row])[column]
+        assert (shown[centre[0] - 22 : centre[0] + 19, centre[1] - 22 : centre[1] + 19] == expected).all()
     assert rendered(figure).std() > 0
 
 
