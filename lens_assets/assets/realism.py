@@ -152,8 +152,8 @@ def brightness_calibration(run: AssetRun) -> Product:
         "cutouts",
         "frozen_detector",
     ),
-    settings=("realism", "evaluation"),
-    code_version="realism-report-9",
+    settings=("realism", "evaluation", "injection"),
+    code_version="realism-report-10",
     pool="torch",
 )
 def realism_report(run: AssetRun) -> Product:
@@ -342,13 +342,16 @@ def _probe_rows(
     from lens_assets.assets.selection_readers import cuts_of
     from lens_assets.detector.frozen import load_detector
     from lens_assets.realism.examine import probe_rows, scored_contaminants
+    from lens_assets.realism.null_control import null_reader
 
     evaluation, settings = run.campaign.evaluation, run.campaign.realism
     detector = load_detector(run.folder("frozen_detector", evaluation.primary_detector))
     reader = _cutout_reader(run, anchors["cutout_path"])
     cut = cuts_of(run, evaluation.primary_detector)[evaluation.thresholds.audit]
+    read_hosts = _cutout_reader(run, injected.table["host_cutout_path"])
+    null = null_reader(injected.table, read_hosts, run.campaign.injection)
     return [
-        *probe_rows(anchors, reader, measured, injected, untouched, battery, detector, settings),
+        *probe_rows(anchors, reader, measured, injected, untouched, battery, detector, settings, null),
         *scored_contaminants(measured, injected, untouched, battery, detector, cut, settings),
     ]
 

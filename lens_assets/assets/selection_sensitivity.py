@@ -138,13 +138,14 @@ def plan_and_hosts(run: AssetRun) -> tuple[pd.DataFrame, NDArray[np.float32]]:
     """Return the plan of the small batches, and the stamps of its hosts in row order."""
     import numpy as np
 
+    from lens_assets.lensing.plan import PLAN_COLUMNS
     from lens_assets.selection import sensitivity
 
     settings = run.campaign.selection_function
     planned = run.table("injection_batches")
     planned = planned.loc[planned["status"] == 0].sort_values("injection_id")
     plan = sensitivity.subsample(planned, settings.sensitivity.injections, settings.seed)
-    plan = plan[_plan_columns(plan)]
+    plan = plan[[name for name in plan if name in PLAN_COLUMNS]]
     return plan, stamp_reader(run, "cutouts", list(plan["host_cutout_path"]))(np.arange(len(plan)))
 
 
@@ -178,15 +179,6 @@ def _variants(run: AssetRun) -> Iterator[SensitivityVariant]:
 
 def _calibrations(run: AssetRun) -> pd.DataFrame:
     return run.side_table("brightness_calibration", "alternatives")
-
-
-def _plan_columns(batches: pd.DataFrame) -> list[str]:
-    """Return the columns of the plan among those of rendered batches: rendering appends its own."""
-    from lens_assets.lensing.plan import HOST_COLUMNS
-    from lens_assets.lensing.priors import PARAMETER_COLUMNS
-
-    wanted = {"injection_id", *HOST_COLUMNS, *PARAMETER_COLUMNS, "source_clumps", "log_pdf", "status"}
-    return [name for name in batches.columns if name in wanted]
 
 
 def _calibration_errors(run: AssetRun) -> dict[str, float]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from lens_assets.campaign.stages.injection import HostSettings, InjectionSettings
 from lens_assets.lensing.designs import DESIGNS
 from lens_assets.lensing.injection import PSF_COLUMNS, SIGMA_COLUMNS
-from lens_assets.lensing.priors import draw_prior
+from lens_assets.lensing.priors import PARAMETER_COLUMNS, draw_prior
 from lens_assets.sky.randomness import uniform
 from lens_assets.survey.units import BANDS, depth_ivar_to_mag
 
@@ -28,6 +28,10 @@ HOST_COLUMNS: tuple[str, ...] = (
     "psfdepth_g_mag", "psfdepth_r_mag", "psfdepth_z_mag", *SIGMA_COLUMNS, "shape_r", "shape_e1", "shape_e2", "sersic",
     "ebv", "maskbits", "sky_partition", "region_id", "healpix_128", "confuser_category", "host_weight",
 )  # fmt: skip
+PLAN_COLUMNS: tuple[str, ...] = (
+    "injection_id", *HOST_COLUMNS, *PARAMETER_COLUMNS, "source_clumps", "log_pdf", "status",
+)  # fmt: skip
+"""What is rendered of a plan; a rendered table holds them beside what rendering appends."""
 
 
 class NoHostsError(ValueError):

@@ -21,7 +21,7 @@ from lens_assets.realism.background import CONDITION_COLUMNS, Background, pair_b
 from lens_assets.realism.battery import NOT_EVALUATED, Battery, row
 from lens_assets.realism.contaminants import chosen_rows, contaminant_rows, unscored_rows
 from lens_assets.realism.observables import is_visible, measure
-from lens_assets.realism.probes import feature_probe_rows, pixel_probe_rows, weighted_choice
+from lens_assets.realism.probes import feature_probe_rows, null_bytes_row, pixel_probe_rows, weighted_choice
 from lens_assets.realism.residuals import sky_statistics
 from lens_assets.sky.randomness import uniform
 
@@ -145,10 +145,12 @@ def probe_rows(
     battery: Battery,
     detector: Detector,
     settings: RealismSettings,
+    null: Reader | None = None,
 ) -> list[dict[str, object]]:
     """Return the rows of all linear probes on visible stamps; see `probes`.
 
-    `anchors` and `measured` hold observables; `battery` the matching that weights the injections. For the pixel
+    `anchors` and `measured` hold observables; `battery` the matching that weights the injections; `null` reads the
+    injections, by position as `injected` does, with sources of zero flux. For the pixel
     probes a coin shows every host of a visible injection either with it or untouched: an arc is seen on some hosts
     sooner than on others, and hosts chosen otherwise would be told apart by that.
     """
@@ -173,9 +175,14 @@ def probe_rows(
     )
     first, second = _shown_or_untouched(shown, hosts, untouched.table, rules.maximum_stamps, seed)
     other_names = untouched.table["galaxy_id"].astype(str).to_numpy()[second]
-    return rows + pixel_probe_rows(
-        injected.read(first), untouched.read(second), hosts[first].tolist(), other_names.tolist(), settings
-    )
+    names_of = hosts[first].tolist(), other_names.tolist()
+    without = None if null is None else null(first)
+    if without is not None:
+        place = pd.Series(np.arange(len(untouched.table)), index=untouched.table["galaxy_id"].astype(str).to_numpy())
+        place = place[~place.index.duplicated()]
+        rows.append(null_bytes_row(without, untouched.read(place.loc[names_of[0]].to_numpy(np.int64))))
+    pixels = injected.read(first), untouched.read(second)
+    return rows + pixel_probe_rows(*pixels, *names_of, settings, without)
 
 
 def scored_contaminants(

@@ -191,35 +191,63 @@ def pixel_probe_rows(
     injected_hosts: Sequence[str],
     untouched_hosts: Sequence[str],
     settings: RealismSettings,
+    null: NDArray[np.floating] | None = None,
 ) -> list[dict[str, object]]:
-    """Return rows of the three pixel probes: injected stamps against untouched stamps of other hosts."""
+    """Return rows of the three pixel probes: injected stamps against untouched stamps of other hosts.
+
+    `null`, where given, are the injected stamps' hosts with sources of zero flux: rows `null_<probe>` say whether the
+    two sets of galaxies are told apart without any arc, which is what a probe of arcs must be held against.
+    """
     rules: dict[str, tuple[str, float]] = {
         "annulus": ("at least", settings.probes.minimum_annulus_auc),
         "core": ("at most", settings.probes.maximum_core_auc),
         "radial": ("at most", settings.probes.maximum_radial_auc),
     }
     enough = min(len(injected), len(untouched)) >= settings.anchors.minimum_group
-    first, second = (pixel_features(s, settings) if enough else {} for s in (injected, untouched))
+    if not enough:
+        asked = f"at least {settings.anchors.minimum_group} stamps a class"
+        names = [(f"probe_{name}", name in settings.probes.gates) for name in rules]
+        names += [] if null is None else [(f"null_{name}", False) for name in rules]
+        return [row(name, NOT_EVALUATED, gates=gates, requirement=asked) for name, gates in names]
+    seed, hosts = settings.distributions.seed, (injected_hosts, untouched_hosts)
+    first, second = (pixel_features(stamps, settings) for stamps in (injected, untouched))
+    # Noise knows the numbers of stamps and hosts alone, so that its level is the same for injected and null stamps.
+    levels = {name: null_level(first[name], second[name], *hosts, settings.probes, seed) for name in rules}
     rows = []
     for name, (rule, limit) in rules.items():
         gates = name in settings.probes.gates
-        if not enough:
-            asked = f"at least {settings.anchors.minimum_group} stamps a class"
-            rows.append(row(f"probe_{name}", NOT_EVALUATED, gates=gates, requirement=asked))
-            continue
-        sides = first[name], second[name], injected_hosts, untouched_hosts
-        seed = settings.distributions.seed
-        result = probe(*sides, settings.probes, seed)
+        result = probe(first[name], second[name], *hosts, settings.probes, seed)
         # A limit is broken only when the whole interval lies beyond it.
         if rule == "at least":
             asked = f"at least {limit:g} (95% interval)"
             rows.append(_probe_row(f"probe_{name}", result, result.upper < limit, gates, asked))
-            continue
-        null = null_level(*sides, settings.probes, seed)
-        broken = result.lower > limit + null - 0.5
-        asked = f"at most {limit + null - 0.5:.3f}: {limit - 0.5:g} above the null level of {null:.3f} (95% interval)"
-        rows.append(_probe_row(f"probe_{name}", result, broken, gates, asked) | {"anchor_value": null})
+        else:
+            rows.append(_weak_row(f"probe_{name}", result, limit, levels[name], gates))
+    if null is None:
+        return rows
+    features = pixel_features(null, settings)
+    for name in rules:
+        result = probe(features[name], second[name], *hosts, settings.probes, seed)
+        rows.append(_weak_row(f"null_{name}", result, settings.probes.maximum_core_auc, levels[name], False))
     return rows
+
+
+def null_bytes_row(null: NDArray[np.floating], hosts: NDArray[np.floating]) -> dict[str, object]:
+    """Return the row on null injections, (N, 3, H, W) each: every one has to be its host, byte for byte."""
+    equal = np.array([one.tobytes() == other.tobytes() for one, other in zip(null, hosts, strict=True)], dtype=bool)
+    common = {"n_injections": float(len(equal)), "requirement": "1: no flux changes no byte of a host"}
+    if not len(equal):
+        return row("null_bytes", NOT_EVALUATED, **common)
+    share = float(equal.mean())
+    what = "share of injections without flux that are their hosts byte for byte"
+    return row("null_bytes", PASS if equal.all() else FAIL, statistic=what, value=share, **common)
+
+
+def _weak_row(name: str, result: ProbeResult, limit: float, null: float, gates: bool) -> dict[str, object]:
+    """Return the row of a probe that must not tell more than noise does, by `limit` - 0.5 at most."""
+    asked = f"at most {limit + null - 0.5:.3f}: {limit - 0.5:g} above the null level of {null:.3f} (95% interval)"
+    broken = result.lower > limit + null - 0.5
+    return _probe_row(name, result, broken, gates, asked) | {"anchor_value": null}
 
 
 def feature_probe_rows(

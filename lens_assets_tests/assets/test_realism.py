@@ -18,7 +18,9 @@ from lens_assets.assets import realism as assets
 from lens_assets.assets.framework import NoGo, Product
 from lens_assets.figures.galleries import lupton_rgb
 from lens_assets.realism.battery import as_table, row
+from lens_assets.realism.null_control import null_reader
 from lens_assets.realism.panel import PanelError
+from lens_assets.realism.probes import null_bytes_row
 from lens_assets_tests.assets.realism_inputs import (
     GALAXIES,
     LENSES,
@@ -139,6 +141,20 @@ def test_right_injections_pass_every_deciding_row(report):
     assert report.summary["effective_injections"] > 60
     probes = report.table["observable"].str.startswith(("probe", "frechet"))
     assert probes.sum() >= 5 and not report.table.loc[probes, "gates"].any()
+    null = report.table[report.table["observable"].str.startswith("null_")].set_index("observable")
+    assert set(null["verdict"]) == {"PASS"} and len(null) == 4
+    assert null.loc["null_bytes", "value"] == 1.0 and null["gates"].sum() == 1
+    assert null.loc["null_bytes", "n_injections"] > 30
+
+
+@pytest.mark.parametrize("mode,verdict", [("source_shot", "PASS"), ("source_shot_and_sky", "FAIL")])
+def test_a_second_sky_under_arcs_without_light_is_seen(mode, verdict):
+    stamps, _, _ = sky()
+    rows = pilot()[0][:4]
+    hosts = stamps[rows["host_cutout_path"].str.partition("#")[2].to_numpy(int)]
+    read = null_reader(rows, lambda places: hosts[places], realism_campaign(injection={"noise.mode": mode}).injection)
+    item = null_bytes_row(read(np.arange(4)), hosts)
+    assert item["verdict"] == verdict and "noise.mode" in str(item["likely_knob"])
 
 
 def test_contaminants_are_scored_alone_and_with_arcs_and_do_not_decide(report):

@@ -11,6 +11,7 @@ from lens_assets.realism.examine import _shown_or_untouched
 from lens_assets.realism.probes import (
     feature_probe_rows,
     frechet_distance,
+    null_bytes_row,
     null_level,
     pixel_probe_rows,
     probe,
@@ -112,6 +113,35 @@ def test_galaxies_are_not_told_from_galaxies_and_a_missing_arc_is_reported(skies
     assert rows["probe_core"]["verdict"] == rows["probe_radial"]["verdict"] == "PASS"
     assert rows["probe_annulus"]["verdict"] == "WARN"
     assert rows["probe_annulus"]["gates"] is False
+
+
+def test_without_arcs_the_same_hosts_are_not_told_from_other_galaxies(skies):
+    """The unpaired null: galaxies against other galaxies, beside the probes that the arcs are told by."""
+    arcs, alone, others = skies
+    few = demo_realism(probes__null_draws=3)
+    rows = pixel_probe_rows(arcs, others, names("a", 80), names("b", 80), few, alone)
+    found = {str(item["observable"]): item for item in rows}
+    assert list(found) == [f"{kind}_{name}" for kind in ("probe", "null") for name in ("annulus", "core", "radial")]
+    for name in ("annulus", "core", "radial"):
+        item = found[f"null_{name}"]
+        assert item["verdict"] == "PASS" and item["gates"] is False
+        assert item["lower"] < item["anchor_value"] + 0.05
+    assert found["null_annulus"]["value"] < 0.7 < found["probe_annulus"]["value"]
+    assert found["null_core"]["anchor_value"] == found["probe_core"]["anchor_value"]
+    shifted = alone.copy()
+    shifted[:, :, 40:61, 40:61] += 0.03
+    told = pixel_probe_rows(arcs, others, names("a", 80), names("b", 80), few, shifted)
+    assert {item["verdict"] for item in told if item["observable"] == "null_radial"} == {"WARN"}
+
+
+def test_one_changed_byte_of_a_null_injection_blocks():
+    hosts = np.random.default_rng(1).normal(size=(4, 3, 9, 9)).astype(np.float32)
+    assert (null_bytes_row(hosts.copy(), hosts)["verdict"], null_bytes_row(hosts, hosts)["gates"]) == ("PASS", True)
+    changed = hosts.copy()
+    changed[2, 1, 4, 4] = np.nextafter(changed[2, 1, 4, 4], np.float32(9))
+    item = null_bytes_row(changed, hosts)
+    assert (item["verdict"], item["value"]) == ("FAIL", 0.75)
+    assert null_bytes_row(hosts[:0], hosts[:0])["verdict"] == "NOT-EVALUATED"
 
 
 def test_a_pedestal_is_told_by_core_and_profile_and_decides_where_it_gates(skies):
