@@ -198,9 +198,11 @@ class SelectionFunction:
         """Return the completeness of another population of lenses on the release's hosts and conditions.
 
         `log_prior` takes the injections (one row each) and returns the natural log of the new density of the drawn
-        parameters, unnormalised, over the same variables as the column `log_pdf`. Weights are exp(log_prior -
-        log_pdf); the estimate is self-normalised (Owen 2013, Monte Carlo theory, section 9.2), its standard error
-        is linearised over hosts, n_eff = (sum w)^2 / sum w^2.
+        parameters, unnormalised, over the same variables as the column `log_pdf`; to change one quantity alone, add its
+        own ratio to that column, as in `lambda rows: rows["log_pdf"] - 2.0 * np.log(rows["theta_e_arcsec"])` for a
+        population that falls with the square of the Einstein radius. Weights are exp(log_prior - log_pdf); the
+        estimate is self-normalised (Owen 2013, Monte Carlo theory, section 9.2), its standard error is linearised over
+        hosts, n_eff = (sum w)^2 / sum w^2.
         """
         if self.injections is None:
             raise ValueError(f"expected {INJECTIONS_FILE} beside the grid; reweighting needs the single injections")

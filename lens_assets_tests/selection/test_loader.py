@@ -147,6 +147,14 @@ def test_reweighting_to_wide_lenses_raises_completeness_and_costs_trials(sf):
         sf.reweight(lambda rows: np.full(len(rows), np.nan))
 
 
+def test_one_quantity_is_reweighted_alone(sf):
+    falling = sf.reweight(lambda rows: rows["log_pdf"] - 2.0 * np.log(rows["theta_e_arcsec"]), threshold="fixed_0.5")
+    weight = sf.injections["theta_e_arcsec"] ** -2.0
+    found = sf.injections["injected_score"] >= 0.5
+    assert falling.value == pytest.approx((weight * found).sum() / weight.sum())
+    assert falling.n_eff < falling.n_trials
+
+
 def test_total_limits_enclose_the_conditional_ones(sf):
     query = {"theta_e_arcsec": [1.2, 1.5], "psf_fwhm_arcsec": 1.3, "depth_mag": 24.5, "threshold": "fpr_0.01"}
     conditional, total = sf.completeness(**query), sf.completeness(interval="total", **query)
