@@ -44,7 +44,7 @@ _SCORES = ["injection_id", "host_score", "injected_score"]
         "release_gate",
     ),
     settings=("selection_function", "injection", "evaluation", "report", "host_selection"),
-    code_version="selection-function-5",
+    code_version="selection-function-6",
     behind="release_gate",
 )
 def selection_function_product(run: AssetRun) -> Product:
@@ -63,6 +63,10 @@ def selection_function_product(run: AssetRun) -> Product:
     shown = tables["grid"].loc[tables["grid"]["detector"] == primary]
     plots = _figures(shown, tables["marginals"].loc[tables["marginals"]["detector"] == primary], audit, title)
     settings = campaign.selection_function
+    header = {"GRIDNAME": settings.grid.name, "GRIDHASH": settings.grid.digest, "DETECTOR": primary, "THRESH": audit}
+    header |= {"REALISM": gates["realism_gate"].decision, "RELEASE": gates["release_gate"].decision}
+    data = product.release_tables(tables, _released_injections(run, trials, names))
+    data[product.FITS_FILE] = product.fits_bytes(tables, header)
     documents = product.Documents(
         title=title,
         reference_threshold=audit,
@@ -73,12 +77,10 @@ def selection_function_product(run: AssetRun) -> Product:
         waivers=[
             f"{name}: {settings.release.acceptance_reason}" for name in settings.release.accepted_unstable_variants
         ],
+        files=product.checksums(data),
     )
-    header = {"GRIDNAME": settings.grid.name, "GRIDHASH": settings.grid.digest, "DETECTOR": primary, "THRESH": audit}
-    header |= {"REALISM": gates["realism_gate"].decision, "RELEASE": gates["release_gate"].decision}
     files = {
-        **product.release_tables(tables, _released_injections(run, trials, names)),
-        product.FITS_FILE: product.fits_bytes(tables, header),
+        **data,
         **product.release_documents(documents, settings.grid, quoted),
         **_pictures(run, plots),
     }

@@ -15,6 +15,8 @@ itself), interpolated in the same way, which is conservative.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -74,7 +76,11 @@ class Counts:
 
 
 def load(folder: str | Path, quiet: bool = False) -> SelectionFunction:
-    """Read a release folder; its verdicts are printed unless `quiet`. A newer schema is refused."""
+    """Read a release folder; its verdicts are printed unless `quiet`.
+
+    ValueError for a newer schema, a missing grid and a table that is not the one that was released. Other tables may
+    be left out; what needs them says so.
+    """
     root = Path(folder)
     try:
         metadata = json.loads((root / METADATA_FILE).read_text(encoding="utf-8"))
@@ -92,8 +98,9 @@ def load(folder: str | Path, quiet: bool = False) -> SelectionFunction:
         print(metadata["title"])  # noqa: T201 - the verdict is printed on load by design
         for gate, verdict in metadata["verdicts"].items():
             print(f"  {gate}: {verdict}")  # noqa: T201
+    released = metadata.get("files", {})
     found = {
-        name: pd.read_parquet(root / file) if (root / file).exists() else None
+        name: _read_table(root / file, released.get(file)) if (root / file).exists() else None
         for name, file in (
             ("injections", INJECTIONS_FILE),
             ("merged", MERGED_FILE),
@@ -101,7 +108,19 @@ def load(folder: str | Path, quiet: bool = False) -> SelectionFunction:
             ("marginals", MARGINALS_FILE),
         )
     }
-    return SelectionFunction(pd.read_parquet(root / GRID_FILE), metadata, **found)
+    return SelectionFunction(_read_table(root / GRID_FILE, released.get(GRID_FILE)), metadata, **found)
+
+
+def _read_table(path: Path, sha256: str | None) -> pd.DataFrame:
+    """Return a table whose bytes are those that `release.json` states, if it does; else ValueError."""
+    content = path.read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    if sha256 is not None and found != sha256:
+        raise ValueError(
+            f"{path} was changed: its SHA-256 is {found[:16]}..., {METADATA_FILE} states {sha256[:16]}...; "
+            "copy the release again"
+        )
+    return pd.read_parquet(io.BytesIO(content))
 
 
 class SelectionFunction:

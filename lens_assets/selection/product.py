@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections.abc import Mapping
@@ -73,6 +74,8 @@ class Documents:
     identity: Mapping[str, Any]
     facts: Mapping[str, Any]
     waivers: list[str] = field(default_factory=list)
+    files: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of the release's tables by name of the file."""
 
 
 def completeness_at(
@@ -111,6 +114,11 @@ def release_tables(tables: Mapping[str, pd.DataFrame], injections: pd.DataFrame)
     return files | {loader.INJECTIONS_FILE: parquet_bytes(injections)}
 
 
+def checksums(files: Mapping[str, bytes]) -> dict[str, str]:
+    """Return the SHA-256 (hexadecimal) of each file's content by its name."""
+    return {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+
+
 def release_documents(documents: Documents, grid: GridSettings, quoted: pd.DataFrame) -> dict[str, bytes]:
     """Return model card, metadata, citation and loader by name."""
     return {
@@ -132,6 +140,7 @@ def metadata_bytes(documents: Documents, grid: GridSettings) -> bytes:
         "identity": dict(documents.identity),
         "grid": {"name": grid.name, "digest": grid.digest, "band": CONDITION_BAND, "depth": DEPTH_DEFINITION},
         "facts": dict(documents.facts),
+        "files": dict(documents.files),
     }
     return json.dumps(content, indent=2, sort_keys=True).encode()
 
@@ -251,7 +260,7 @@ def model_card(documents: Documents, quoted: pd.DataFrame) -> bytes:
         *[f"| `{file}` | {FITS_TABLES[name]} |" for name, file in TABLE_FILES.items() if name != "models"],
         f"| `{loader.INJECTIONS_FILE}` | every injection: truth, draw density, both scores, flags |",
         f"| `{FITS_FILE}` | these tables as HDUs, names in capitals; units in TUNIT, meanings in TCOMM |",
-        f"| `{loader.METADATA_FILE}` | verdicts, digests, grid, identity |",
+        f"| `{loader.METADATA_FILE}` | verdicts, digests, grid, identity, SHA-256 of the tables |",
         "| `figures/` | completeness maps, marginals, what the realism battery compared |",
         "",
         "## Limits",

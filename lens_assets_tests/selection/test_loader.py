@@ -57,9 +57,11 @@ def release(parts, tmp_path) -> Path:
     (tmp_path / loader.GRID_FILE).write_bytes(product.parquet_bytes(parts[0]))
     (tmp_path / loader.INJECTIONS_FILE).write_bytes(product.parquet_bytes(parts[1]))
     (tmp_path / product.LOADER_FILE).write_bytes(product.loader_source())
+    tables = {name: (tmp_path / name).read_bytes() for name in (loader.GRID_FILE, loader.INJECTIONS_FILE)}
     documents = product.Documents(
-        "A release", "fixed_0.5", {"realism_gate": "GO. 20 of 20"}, {"grid": CONFIG.grid.digest}, IDENTITY, {}
-    )
+        "A release", "fixed_0.5", {"realism_gate": "GO. 20 of 20"}, {"grid": CONFIG.grid.digest}, IDENTITY, {},
+        files=product.checksums(tables),
+    )  # fmt: skip
     (tmp_path / loader.METADATA_FILE).write_bytes(product.metadata_bytes(documents, CONFIG.grid))
     return tmp_path
 
@@ -310,6 +312,14 @@ def test_a_newer_schema_is_refused(release):
 def test_a_release_without_its_grid_is_named(release):
     (release / loader.GRID_FILE).rename(release / "other.parquet")
     with pytest.raises(ValueError, match=r"grid.parquet is missing; .*copy the whole release"):
+        loader.load(release)
+
+
+def test_an_edited_table_is_refused(release, parts):
+    assert loader.load(release, quiet=True).injections is not None
+    better = parts[0].assign(posterior_mean=1.0)
+    (release / loader.GRID_FILE).write_bytes(product.parquet_bytes(better))
+    with pytest.raises(ValueError, match=r"grid.parquet was changed: .*copy the release again"):
         loader.load(release)
 
 
