@@ -48,15 +48,18 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"error: {error}; {_places()}", file=sys.stderr)
+        print(f"error: {error}{_places(error)}", file=sys.stderr)
         return 2
     return status
 
 
-def _places() -> str:
-    """Say where things are written, which is what to look at when the file system refuses."""
+def _places(error: OSError) -> str:
+    """Say where things are written, if that may be what the file system refuses."""
+    held = [str(Path(os.environ[name]).absolute()) for name in (LAKE_VARIABLE, STATE_VARIABLE) if os.environ.get(name)]
+    if error.filename and not any(str(Path(str(error.filename)).absolute()).startswith(place) for place in held):
+        return ""
     named = ", ".join(f"{name} is {os.environ.get(name, 'not set')}" for name in (LAKE_VARIABLE, STATE_VARIABLE))
-    return f"{named}: is there room, and may this user write there?"
+    return f"; {named}: is there room, and may this user write there?"
 
 
 def _expected_errors() -> tuple[type[Exception], ...]:
@@ -65,13 +68,15 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from lens_assets.automation.questions import QuestionError
     from lens_assets.automation.stamp_export import ExportError
     from lens_assets.campaign.errors import CampaignError
+    from lens_assets.detector.errors import DetectorError
     from lens_assets.detector.exchange import ScoreFileError
     from lens_assets.lake.lake import LakeError
     from lens_assets.lensing.source_bank import SourceBankError
     from lens_assets.selection.loader import OutsideGridError
 
-    own = (SourceBankError, QuestionError, ExportError, ClosureError, ScoreFileError, OutsideGridError, GateClosed)
-    return (CampaignError, LakeError, InUseError, *own)
+    asked = (QuestionError, ExportError, ClosureError, OutsideGridError, GateClosed)
+    given = (CampaignError, DetectorError, ScoreFileError, SourceBankError)
+    return (*asked, *given, LakeError, InUseError)
 
 
 def _parser() -> argparse.ArgumentParser:

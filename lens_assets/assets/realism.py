@@ -153,7 +153,7 @@ def brightness_calibration(run: AssetRun) -> Product:
         "frozen_detector",
     ),
     settings=("realism", "evaluation", "injection"),
-    code_version="realism-report-10",
+    code_version="realism-report-11",
     pool="torch",
 )
 def realism_report(run: AssetRun) -> Product:
@@ -185,8 +185,9 @@ def realism_report(run: AssetRun) -> Product:
     visible = is_visible(measured, settings.detectability) & ~measured["host_visible"].to_numpy(bool)
     return Product(
         table=rows,
-        tables={"injection_observables": _shown_columns(measured.assign(visible=visible)), "panel_key": panel_key},
-        files={"panel.html": page.encode()},
+        tables={"injection_observables": _shown_columns(measured.assign(visible=visible))},
+        # A file, since tables are previewed in the user interface and graders must not see the key.
+        files={"panel.html": page.encode(), "panel_key.parquet": panel_key},
         figures={
             "distributions": figures.distributions(battery, settings),
             "differences": figures.differences(battery, settings, sky),
@@ -364,7 +365,9 @@ def _shown_columns(measured: pd.DataFrame) -> pd.DataFrame:
 
 
 def _panel(run: AssetRun, anchors: pd.DataFrame, measured: pd.DataFrame, injected: StampTable):  # type: ignore[no-untyped-def]
-    """Return the key, the page and a gallery of the blinded panel."""
+    """Return the key, the page and a gallery of the blinded panel, which is published and must not give it away."""
+    import io
+
     import numpy as np
 
     from lens_assets.figures.galleries import gallery, lupton_rgb
@@ -384,8 +387,9 @@ def _panel(run: AssetRun, anchors: pd.DataFrame, measured: pd.DataFrame, injecte
     images = np.flip(lupton_rgb(block), axis=1) if len(block) else np.zeros((0, 101, 101, 3), np.uint8)
     panel = sealed(panel, images)
     key = panel.key.drop(columns="row").astype("str")
-    titles = [f"{stamp} {truth}" for stamp, truth in zip(key["stamp"], key["truth"], strict=True)]
-    return key, page(panel, images), gallery(block[:24], titles[:24])
+    content = io.BytesIO()
+    key.to_parquet(content, index=False)
+    return content.getvalue(), page(panel, images), gallery(block[:24], key["stamp"].tolist()[:24])
 
 
 def _panel_row(run: AssetRun) -> dict[str, object]:

@@ -69,15 +69,18 @@ def frozen_finders(campaign: Campaign, lake: Lake, names: Sequence[str]) -> Find
 def model_finder(path: Path, threshold: float, folder: Path) -> Finders:
     """Return the TorchScript or ONNX finder that a YAML file describes, stored under `folder` for other processes.
 
-    The file holds what an entry of `external.yaml` with a model does; its paths start at its own folder.
+    The file holds what an entry of `external.yaml` with a model does; its paths start at its own folder. `threshold`
+    is a probability, whatever the model returns.
     """
+    if not 0.0 < threshold < 1.0:
+        raise ClosureError(f"--threshold {threshold:g}: scores are probabilities, also of a model that returns logits")
     import yaml
     from pydantic import ValidationError
 
     from lens_assets.campaign.stages.external import ModelFinderSettings
     from lens_assets.campaign.yaml_files import load_yaml
+    from lens_assets.detector.errors import DetectorError
     from lens_assets.detector.external import MODELS, save_external
-    from lens_assets.detector.frozen import DetectorError
 
     try:
         content = load_yaml(path.read_text(encoding="utf-8"))

@@ -99,7 +99,11 @@ def check_score_file(path: Path, output: Literal["probability", "logit"], index:
         unknown = int((~pd.Index(scores.index).isin(exported[STAMP_ID])).sum())
         lines.append(f"every one of the {len(exported)} exported stamps has a score; {unknown} further scores")
     digest = file_digest(path)
-    return [*lines, "in external.yaml, under files of the finder:", f'  - {{path: "{path}", sha256: "{digest}"}}']
+    return [
+        *lines,
+        "in external.yaml, under files of the finder:",
+        f'  - {{path: "{path.resolve()}", sha256: "{digest}"}}',
+    ]
 
 
 def pooled_table(lineage: Lineage, folders: Sequence[str], detector: str | None, target: Path) -> list[str]:

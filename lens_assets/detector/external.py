@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from lens_assets.campaign.preprocessing import PreprocessingSettings
 from lens_assets.campaign.stages.external import Format, Output
 from lens_assets.detector.determinism import deterministic, device
+from lens_assets.detector.errors import DetectorError
 from lens_assets.detector.exchange import SCORE, STAMP_ID, stamp_ids
-from lens_assets.detector.frozen import DETECTOR_FILE, EXTERNAL, FORMAT_VERSION, DetectorError
+from lens_assets.detector.frozen import DETECTOR_FILE, EXTERNAL, FORMAT_VERSION
 from lens_assets.imaging.preprocessing import preprocess, preprocessing_digest
 
 SCORES_FILE = "scores.parquet"

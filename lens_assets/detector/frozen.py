@@ -21,6 +21,7 @@ from torch import Tensor
 from lens_assets.campaign.stages.experiments import ArchitectureSettings
 from lens_assets.detector.determinism import deterministic, device
 from lens_assets.detector.ensembles import SINGLE, Combiner, combine
+from lens_assets.detector.errors import DetectorError
 from lens_assets.detector.models import StampNetwork, build_network, contiguous_state
 from lens_assets.digests import content_digest
 from lens_assets.imaging.preprocessing import PreprocessingSettings, preprocess, preprocessing_digest
@@ -32,10 +33,6 @@ EXTERNAL = "external"
 """The `kind` in `detector.json` of a finder that was not trained here."""
 # Below this, a score depends on the machine's arithmetic more than on the stamp.
 SCORE_DECIMALS = 6
-
-
-class DetectorError(ValueError):
-    """A stored detector is damaged or not a detector; the message names the file and what to do."""
 
 
 class Detector(Protocol):

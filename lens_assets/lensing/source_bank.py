@@ -128,7 +128,9 @@ def bank_from_real_galaxies(catalog: Path, output: Path) -> SourceBank:
         )
     try:
         survey = galsim.RealGalaxyCatalog(catalog.name, dir=str(catalog.parent))
-    except (OSError, KeyError, ValueError, galsim.GalSimError) as error:
+        if survey.nobjects:
+            survey.getGalImage(0)
+    except (AttributeError, OSError, KeyError, ValueError, galsim.GalSimError) as error:
         raise SourceBankError(
             f"{catalog}: not a RealGalaxy catalog of GalSim ({error}); expected its FITS table with the image "
             "and PSF files that it names beside it"

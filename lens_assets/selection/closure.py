@@ -237,14 +237,17 @@ def closure_verdict(
 ) -> tuple[str, str]:
     """Return (PASS, FAIL or NOT-EVALUATED, why).
 
-    Closure cannot be confirmed with too few lenses, with a minority of them predicted, or with a standard error above
-    the tolerance: NOT-EVALUATED.
+    Closure cannot be confirmed with too few lenses, with a minority of them predicted, with a standard error above the
+    tolerance, or at a cut that nothing or everything passes on both sides: NOT-EVALUATED.
     """
     if result.n_lenses < minimum_lenses:
         return "NOT-EVALUATED", f"{result.n_lenses} true lenses inside the grid, expected at least {minimum_lenses}"
     if result.n_unmatched > result.n_lenses:
         total = result.n_lenses + result.n_unmatched
         return "NOT-EVALUATED", f"injections predict only {result.n_lenses} of {total} lenses"
+    if result.true_recall in (0.0, 1.0) and result.predicted_recall == result.true_recall:
+        share = "none" if result.true_recall == 0.0 else "all"
+        return "NOT-EVALUATED", f"{share} of {result.n_lenses} lenses and of their injections pass: nothing is tested"
     words = f"bias {result.bias:+.3f} +- {result.standard_error:.3f} on {result.n_lenses} lenses"
     if result.standard_error > maximum_bias:
         return "NOT-EVALUATED", f"{words}: too uncertain to test |bias| <= {maximum_bias}"

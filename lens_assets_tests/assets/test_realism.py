@@ -130,6 +130,18 @@ def reported(campaign, lake, table) -> Product:
         return run_asset(assets.realism_report, campaign, inputs, lake=lake)
 
 
+def panel_key(report: Product) -> pd.DataFrame:
+    return pd.read_parquet(io.BytesIO(report.files["panel_key.parquet"]))
+
+
+def test_nothing_that_is_shown_says_which_stamps_of_the_panel_are_real(report):
+    assert "panel_key" not in report.tables
+    titles = [axes.get_title() for axes in report.figures["stamps"].axes]
+    words = [text.get_text() for axes in report.figures["stamps"].axes for text in axes.texts]
+    assert any(name in " ".join([*titles, *words]) for name in panel_key(report)["stamp"])
+    assert not any("real" in text or "injected" in text for text in [*titles, *words])
+
+
 def verdicts(product: Product) -> dict[str, str]:
     rows = product.table[(product.table["stratum"] == "all") & product.table["gates"]]
     return dict(zip(rows["observable"], rows["verdict"], strict=False))
@@ -174,14 +186,14 @@ def test_observables_of_every_rendered_injection_are_kept(report):
 
 
 def test_the_panel_mixes_halves_on_an_offline_page(report):
-    key = report.tables["panel_key"]
+    key = panel_key(report)
     assert key["truth"].value_counts().to_dict() == {"real": 25, "injected": 25}
     assert report.files["panel.html"].decode().count("<figure>") == 50
 
 
 def test_the_panels_pictures_hide_who_is_who(report):
     """Names follow the order of the page; pictures are alike in size, format and chunks, and are stretched alike."""
-    key, text = report.tables["panel_key"], report.files["panel.html"].decode()
+    key, text = panel_key(report), report.files["panel.html"].decode()
     found = re.findall(r'<img alt="([^"]+)" src="data:image/png;base64,([^"]+)">', text)
     assert [name for name, _ in found] == key["stamp"].tolist()
     codes, places = zip(*(name.split("-") for name, _ in found), strict=True)
@@ -258,7 +270,7 @@ def test_the_gate_raises_with_the_verdict_in_its_product(campaign, lake, report,
 
 
 def test_a_campaign_that_requires_graders_waits_for_them_and_scores_their_form(lake, report, tmp_path):
-    key = report.tables["panel_key"]
+    key = panel_key(report)
     waiting = realism_campaign({"panel.required": True})
     with pytest.raises(NoGo, match="NOT-EVALUATED.*panel"):
         gate(waiting, lake, report.table, panel_key=key)

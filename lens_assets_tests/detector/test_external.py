@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
+from lens_assets.detector.errors import DetectorError
 from lens_assets.detector.exchange import stamp_ids
 from lens_assets.detector.external import (
     FeaturesUnavailableError,
@@ -15,7 +16,7 @@ from lens_assets.detector.external import (
     save_external,
     scripted_finder,
 )
-from lens_assets.detector.frozen import DetectorError, load_detector
+from lens_assets.detector.frozen import load_detector
 from lens_assets.imaging.preprocessing import PreprocessingSettings, preprocess
 
 SPEC = PreprocessingSettings(

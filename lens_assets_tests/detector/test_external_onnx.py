@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from lens_assets.detector.errors import DetectorError
 from lens_assets.detector.external import FeaturesUnavailableError, onnx_finder, save_external, scripted_finder
-from lens_assets.detector.frozen import DetectorError, load_detector
+from lens_assets.detector.frozen import load_detector
 from lens_assets_tests.detector.test_external import SPEC, Linear, _file, _stamps
 
 

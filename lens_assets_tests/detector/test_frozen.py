@@ -13,10 +13,10 @@ import torch
 from lens_assets.campaign.stages.evaluation import DetectorSettings
 from lens_assets.detector.data import LabelledStamps
 from lens_assets.detector.ensembles import Combiner
+from lens_assets.detector.errors import DetectorError
 from lens_assets.detector.freezing import DetectorModule, freeze
 from lens_assets.detector.frozen import (
     DETECTOR_FILE,
-    DetectorError,
     FrozenDetector,
     Member,
     load_detector,

@@ -122,3 +122,9 @@ def test_a_model_that_cannot_be_asked_is_refused(
 def test_a_model_without_a_description_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ClosureError, match="absent.yaml"):
         model_finder(tmp_path / "absent.yaml", 0.5, tmp_path / "closure")
+
+
+@pytest.mark.parametrize("threshold", [float("nan"), 0.0, 1.0, 5.0])
+def test_a_threshold_that_is_no_probability_is_refused(threshold: float, tmp_path: Path) -> None:
+    with pytest.raises(ClosureError, match=r"--threshold .*: scores are probabilities"):
+        model_finder(_stated(tmp_path, "torchscript", b"x"), threshold, tmp_path / "closure")

@@ -148,6 +148,12 @@ def test_a_file_that_is_no_catalog_of_galaxies_is_refused(tmp_path):
     assert not list(tmp_path.glob("bank.h5*"))
 
 
+def test_a_catalog_of_fits_to_galaxies_holds_no_pictures(tmp_path):
+    fits_to_galaxies = reference_file("injection/cosmos/real_galaxy_catalog_26_extension_example_fits.fits")
+    with pytest.raises(SourceBankError, match=r"example_fits\.fits: not a RealGalaxy catalog of GalSim"):
+        bank_from_real_galaxies(fits_to_galaxies, tmp_path / "bank.h5")
+
+
 def test_real_galaxies_fill_a_bank_and_are_lensed(demo, hosts, tmp_path, capsys):
     catalog = reference_file("injection/cosmos/real_galaxy_catalog_26_extension_example.fits")
     options = _parser().parse_args(["write-bank", str(catalog), str(tmp_path / "cosmos.h5")])

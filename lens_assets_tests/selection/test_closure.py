@@ -81,6 +81,14 @@ def test_few_lenses_or_large_errors_are_not_evaluated():
     assert "too uncertain" in reason
 
 
+@pytest.mark.parametrize(("passed", "word"), [(False, "none"), (True, "all")])
+def test_a_cut_that_nothing_or_everything_passes_tests_nothing(passed: bool, word: str):
+    lenses, trials = (_population(n, seed, 1.4).assign(passed=passed) for n, seed in ((5_000, 4), (20_000, 5)))
+    verdict, reason = closure_verdict(_close(lenses, trials), 30, 0.15, 0.01)
+    assert verdict == "NOT-EVALUATED"
+    assert reason.startswith(f"{word} of 5000 lenses")
+
+
 def test_no_lens_at_all_is_not_evaluated():
     lenses = _population(5, 4, 1.2).assign(theta_e_arcsec=9.0)
     result = _close(lenses, _population(500, 5, 1.5))
