@@ -13,7 +13,7 @@ from lens_assets.assets.selection_readers import trials_of_detector
     inputs=("injection_batches", "injection_scores", "frozen_detector", "footprint_conditions"),
     settings=("selection_function", "evaluation"),
     partitions="detector",
-    code_version="completeness-4",
+    code_version="completeness-5",
     behind="realism_gate",
 )
 def completeness_table(run: AssetRun) -> Product:

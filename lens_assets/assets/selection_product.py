@@ -44,7 +44,7 @@ _SCORES = ["injection_id", "host_score", "injected_score"]
         "release_gate",
     ),
     settings=("selection_function", "injection", "evaluation", "report", "host_selection"),
-    code_version="selection-function-6",
+    code_version="selection-function-7",
     behind="release_gate",
 )
 def selection_function_product(run: AssetRun) -> Product:

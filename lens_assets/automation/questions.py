@@ -71,7 +71,9 @@ def answer_lines(
         cells=cells,
     )
     for theta, value, lower, upper in zip(theta_e_arcsec, c.value, c.lower, c.upper, strict=True):
-        lines.append(f"theta_E {theta:g} arcsec: {value:.4f} [{lower:.4f}, {upper:.4f}]")
+        empty = outside == "clip" and np.isnan(value)
+        answer = "no number: nothing was injected there" if empty else f"{value:.4f} [{lower:.4f}, {upper:.4f}]"
+        lines.append(f"theta_E {theta:g} arcsec: {answer}")
     return lines
 
 

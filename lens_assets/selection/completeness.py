@@ -202,7 +202,7 @@ def counted(
     return {
         **counts,
         **rates,
-        **combined_limits(rates, moved, counts["n"]),
+        **combined_limits(rates, moved, counts["n"], prior),
         "bootstrap_degenerate": bootstrap_is_degenerate(counts),
         "supported": is_supported(counts, intervals),
     }
@@ -242,7 +242,10 @@ COMPLETENESS_COLUMNS = {
     **{
         f"{kind}_{side}_{level}": f"{side} {level}% limit, {meaning}"
         for kind, meaning in (
-            ("conditional", "at the threshold as it is: the wider of Beta posterior and host bootstrap"),
+            (
+                "conditional",
+                "at the threshold as it is: the wider of Beta posterior and host bootstrap, if not at 0 or 1",
+            ),
             ("total", "all three and, in quadrature, the threshold's own uncertainty"),
         )
         for level in (68, 95)

@@ -10,7 +10,9 @@ This file is self-contained: it needs numpy, pandas and pyarrow, and lies beside
 Conditions are the r-band PSF FWHM in arcsec and the r-band depth for a 5-sigma point source in AB mag. Between cell
 centres the posterior mean is interpolated linearly in logit. Limits are the wider, on each side, of the Beta posterior
 and the bootstrap over hosts (`interval="total"` adds the bootstrap over sky cells and the uncertainty of the threshold
-itself), interpolated in the same way, which is conservative.
+itself), interpolated in the same way, which is conservative. Where a bootstrap limit is exactly 0 or exactly 1 it says
+only that few hosts passed, or failed, and the Beta limit stands alone on that side: no limit is 0 or 1. Where nothing
+was injected there is no number, whatever is asked.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -43,7 +45,7 @@ class IncomparableError(ValueError):
 
 
 class OutsideGridError(ValueError):
-    """A point lies outside the grid, or next to a cell with too few injections to be quoted."""
+    """A point lies outside the grid, or next to a cell with no injections or too few to be quoted."""
 
 
 @dataclass(frozen=True)
@@ -166,9 +168,10 @@ class SelectionFunction:
         """Return completeness with its limits at one or many points; the arguments broadcast.
 
         `outside` says what happens beyond the grid's edges or where a cell needed is unsupported: "raise", "nan", or
-        "clip" (move the point onto the grid and use unsupported cells as they are; only on request). A point in the
-        outer half of an edge bin takes that bin's value. `level` is 68 or 95. `interval` is "conditional" (on the
-        threshold as it is) or "total" (with the threshold's own uncertainty and shared sky). `cells` is "measured",
+        "clip" (move the point onto the grid and use unsupported cells as they are; only on request). A cell without any
+        injection gives NaN under "clip" too, value and limits: it would answer with the prior of the intervals. A point
+        in the outer half of an edge bin takes that bin's value. `level` is 68 or 95. `interval` is "conditional" (on
+        the threshold as it is) or "total" (with the threshold's own uncertainty and shared sky). `cells` is "measured",
         "merged" (weak cells share the number of their merged group) or the name of a model in the release, which is
         no longer a count. The defaults are the release's reference threshold and its first detector.
         """
@@ -188,12 +191,13 @@ class SelectionFunction:
         located = [_locate(value.ravel(), axis) for value, axis in zip(values, axes, strict=True)]
         inside = np.logical_and.reduce([place.inside for place in located])
         columns = _limits(cube, level, interval)
-        cubes = {name: _logit(column).reshape(shape) for name, column in columns.items()}
+        empty = cube["n"].to_numpy() == 0
+        cubes = {name: np.where(empty, np.nan, _logit(column)).reshape(shape) for name, column in columns.items()}
         answer, supported = _interpolate(located, cubes, cube["supported"].to_numpy(dtype=bool).reshape(shape))
         bad = ~(inside & supported) if outside != "clip" else np.isnan(sum(value.ravel() for value in values))
         if outside == "raise" and bad.any():
             first = int(np.flatnonzero(bad)[0])
-            point = ", ".join(f"{axis} = {value.ravel()[first]:g}" for axis, value in zip(AXES, values, strict=True))
+            point = _point(values, first)
             why = "has too few injections nearby" if inside[first] else f"lies outside the grid ({self.bounds()})"
             raise OutsideGridError(
                 f"{point} {why}; pass outside='nan' or outside='clip' ({int(bad.sum())} such points)"
@@ -219,7 +223,9 @@ class SelectionFunction:
         `log_prior` takes the injections (one row each) and returns the natural log of the new density of the drawn
         parameters, unnormalised, over the same variables as the column `log_pdf`; to change one quantity alone, add its
         own ratio to that column, as in `lambda rows: rows["log_pdf"] - 2.0 * np.log(rows["theta_e_arcsec"])` for a
-        population that falls with the square of the Einstein radius. Weights are exp(log_prior - log_pdf); the
+        population that falls with the square of the Einstein radius; -inf is weight 0, NaN and +inf are refused.
+        Conditions count by their injections per cell of the grid, not by their share of the footprint: a density of
+        PSF or depth is the caller's to add. Weights are exp(log_prior - log_pdf); the
         estimate is self-normalised (Owen 2013, Monte Carlo theory, section 9.2), its standard error is linearised over
         hosts, n_eff = (sum w)^2 / sum w^2.
         """
@@ -227,9 +233,7 @@ class SelectionFunction:
             raise ValueError(f"expected {INJECTIONS_FILE} beside the grid; reweighting needs the single injections")
         name, score = self._detector(detector), self._threshold_score(threshold, detector)
         rows = self.injections.loc[(self.injections["detector"] == name) & self.injections["is_trial"]]
-        log_weight = np.asarray(log_prior(rows), dtype=np.float64) - rows["log_pdf"].to_numpy(dtype=np.float64)
-        if log_weight.shape != (len(rows),) or np.isnan(log_weight).any() or not np.isfinite(log_weight).any():
-            raise ValueError(f"log_prior: expected {len(rows)} numbers without NaN, not all -inf")
+        log_weight = _log_density(log_prior(rows), rows) - rows["log_pdf"].to_numpy(dtype=np.float64)
         weight = np.exp(log_weight - log_weight.max())
         found = ((rows["injected_score"] >= score) & (rows["host_score"] < score)).to_numpy(dtype=np.float64)
         value = float(weight @ found / weight.sum())
@@ -254,11 +258,13 @@ class SelectionFunction:
 
         Each entry of the broadcast arguments stands for `n_lenses` lenses at that point, as a forecast in bins does.
         `options` are those of `completeness`. The limits add those of the points, since cells shared by many lenses err
-        together; the found number scatters about the expectation by `poisson_error` besides.
+        together; the found number scatters about the expectation by `poisson_error` besides. A point without a
+        completeness is refused; with outside="nan" it makes the sum and its limits NaN.
         """
         c = self.completeness(
             theta_e_arcsec=theta_e_arcsec, psf_fwhm_arcsec=psf_fwhm_arcsec, depth_mag=depth_mag, **options
         )
+        _require_completeness(c, (theta_e_arcsec, psf_fwhm_arcsec, depth_mag), options)
         number = np.broadcast_to(np.asarray(n_lenses, dtype=np.float64), c.value.shape)
         if not (np.isfinite(number).all() and (number >= 0).all()):
             raise ValueError("n_lenses: expected finite numbers, none below 0")
@@ -278,8 +284,8 @@ class SelectionFunction:
         Each found lens stands for 1 / C lenses at its own Einstein radius and conditions (Horvitz & Thompson 1952, JASA
         47, 663). Columns: lower_edge, upper_edge [arcsec], n_found, n_corrected, counting_error (the root of the sum of
         1 / C^2, for Poisson counts), n_corrected_lower and _upper (all C at their limits) and n_without_c (found lenses
-        where C has no number, which occur only with outside="nan" and are in no other column). The found sample must
-        be pure, and the priors of the release hold for what C averages over. `options` are those of `completeness`.
+        where C has no number, which are refused but with outside="nan", and are in no other column). The found sample
+        must be pure, and the priors of the release hold for what C averages over. `options`: as for `completeness`.
         """
         values = [np.asarray(value, dtype=np.float64) for value in (theta_e_arcsec, psf_fwhm_arcsec, depth_mag)]
         theta, psf, depth = np.broadcast_arrays(*values)
@@ -287,6 +293,7 @@ class SelectionFunction:
         if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
             raise ValueError("edges_arcsec: expected at least two rising numbers")
         c = self.completeness(theta_e_arcsec=theta, psf_fwhm_arcsec=psf, depth_mag=depth, **options)
+        _require_completeness(c, (theta, psf, depth), options)
         place = np.searchsorted(edges, theta.ravel(), side="right") - 1
         rows = []
         for index in range(len(edges) - 1):
@@ -356,6 +363,38 @@ def require_comparable(first: SelectionFunction, second: SelectionFunction, thre
             f"these releases differ in {', '.join(differing)} ({shown}); "
             "expected the same quantity: make both with one grid, prior, denominator and threshold"
         )
+
+
+def _point(values: Sequence[np.ndarray], index: int) -> str:
+    return ", ".join(f"{axis} = {value.ravel()[index]:g}" for axis, value in zip(AXES, values, strict=True))
+
+
+def _require_completeness(c: Completeness, values: Sequence[float | np.ndarray], options: Mapping[str, Any]) -> None:
+    """Raise OutsideGridError, naming the first point, where C has no number, unless NaN was asked for."""
+    missing = np.flatnonzero(np.isnan(c.value))
+    if not missing.size or options.get("outside") == "nan":
+        return
+    points = np.broadcast_arrays(*(np.asarray(value, dtype=np.float64) for value in values))
+    first = f"number {missing[0]} ({_point(points, missing[0])}) first"
+    raise OutsideGridError(
+        f"{missing.size} of {c.value.size} points have no completeness, {first}: they are not numbers, or nothing was "
+        "injected next to them; leave these points out, or pass outside='nan' and see which"
+    )
+
+
+def _log_density(answer: Any, rows: pd.DataFrame) -> np.ndarray:
+    """Return what a `log_prior` answered, one number below +inf a row and one of them finite; else ValueError."""
+    density = np.asarray(answer, dtype=np.float64)
+    expected = f"expected {len(rows)} numbers without NaN or +inf (-inf is weight 0), not all -inf"
+    if density.shape != (len(rows),):
+        raise ValueError(f"log_prior: {expected}; got shape {density.shape}")
+    wrong = np.flatnonzero(np.isnan(density) | np.isposinf(density))
+    if wrong.size:
+        named = f"{density[wrong[0]]} for injection {rows['injection_id'].iloc[wrong[0]]}"
+        raise ValueError(f"log_prior: {expected}; got {named} first of {wrong.size} such rows")
+    if not np.isfinite(density).any():
+        raise ValueError(f"log_prior: {expected}; got -inf alone")
+    return density
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,7 @@ def footprint_marginal(
     no number and is not guessed. Columns as `marginal`, with rates and limits of the weighted estimate.
     """
     share = shares.set_index("condition")["share"]
+    prior = (intervals.prior_alpha, intervals.prior_beta)
     cell = ["theta_e_bin", "psf_bin", "depth_bin"]
     weighted = trials.assign(
         weight=trials["condition"].map(share).fillna(0.0).to_numpy(np.float64)
@@ -101,7 +102,7 @@ def footprint_marginal(
                 detected_at(group, threshold.score),
                 group["weight"],
                 {"host": group["galaxy_id"], "cell": group["healpix_128"]},
-                (intervals.prior_alpha, intervals.prior_beta),
+                prior,
                 intervals.bootstrap_resamples,
                 seed,
                 identifier,
@@ -114,7 +115,7 @@ def footprint_marginal(
                     "weights": weights,
                     **counts,
                     **rates,
-                    **combined_limits(rates, _moved_rates(group, threshold), 1),
+                    **combined_limits(rates, _moved_rates(group, threshold), 1, prior),
                     "bootstrap_degenerate": bootstrap_is_degenerate(counts),
                     "supported": is_supported(counts, intervals),
                     "share_with_trials": float(share.reindex(group["condition"].unique()).sum()),

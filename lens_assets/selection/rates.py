@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +14,7 @@ from lens_assets.statistics.bootstrap import cluster_bootstrap_rate
 from lens_assets.statistics.intervals import beta_interval
 
 LEVELS = (0.68, 0.95)
+_ROUNDING = 1e-12
 BetaPrior = tuple[float, float]
 
 
@@ -87,32 +89,49 @@ def weighted_rate_columns(
     return columns
 
 
-def combined_limits(rates: Mapping[str, float], k_moved: Sequence[float], n: int) -> dict[str, float]:
+def combined_limits(rates: Mapping[str, float], k_moved: Sequence[float], n: int, prior: BetaPrior) -> dict[str, float]:
     """Return the limits to quote: `conditional` on the threshold as it is, and `total`.
 
-    Conditional limits are, on each side, the wider of the Beta posterior and the bootstrap over hosts; where all hosts
-    agree the bootstrap has no width, and the posterior holds. Total limits also take the bootstrap over sky cells and
-    add, in quadrature, how far the rate moves when the threshold moves to the ends of its own 95% interval
-    (`k_moved` of `n`, half of it at 68%): the threshold comes from other objects than the trials, so the two are
-    independent.
+    Conditional limits are, on each side, the wider of the Beta posterior and the bootstrap over hosts. A bootstrap
+    limit at exactly 0, or exactly 1, is left out on that side, where the Beta limit stands alone: with k > 0 (k < n)
+    it says only that few hosts passed (failed), since resamples without them are common, and with k = 0 (k = n) all
+    hosts agree and the bootstrap has no width. So no limit is 0 or 1, and 1 / C is finite.
+
+    Total limits also take the bootstrap over sky cells, by the same rule, and add, in quadrature, how far the rate
+    moves when the threshold moves to the ends of its own 95% interval (`k_moved` of `n`, half of it at 68%): the
+    threshold comes from other objects than the trials, so the two are independent. Where the sum would pass them, the
+    limits end at the Beta limits of as many trials without any detection, or with nothing else.
     """
     conditional: dict[str, float] = {}
     total: dict[str, float] = {}
+    trials = rates.get("n_eff", n)
     for level in LEVELS:
         percent = round(100 * level)
         lower, upper = (
-            {kind: rates[f"{kind}_{side}_{percent}"] for kind in ("beta", "host", "cell")}
-            for side in ("lower", "upper")
+            {"beta": rates[f"beta_{side}_{percent}"]}
+            | {kind: _informative(rates[f"{kind}_{side}_{percent}"], bound) for kind in ("host", "cell")}
+            for side, bound in (("lower", 0.0), ("upper", 1.0))
         )
-        conditional |= _limits(
-            "conditional",
-            level,
-            float(np.fmin(lower["beta"], lower["host"])),
-            float(np.fmax(upper["beta"], upper["host"])),
-        )
+        inner = float(np.fmin(lower["beta"], lower["host"])), float(np.fmax(upper["beta"], upper["host"]))
+        conditional |= _limits("conditional", level, *inner)
         ends = float(np.fmin.reduce(list(lower.values()))), float(np.fmax.reduce(list(upper.values())))
-        total |= _limits("total", level, *_with_threshold(rates, ends, k_moved, n, level))
+        least, most = _outermost(trials, level, prior)
+        moved = _with_threshold(rates, ends, k_moved, n, level)
+        total |= _limits(
+            "total", level, max(moved[0], min(float(least), ends[0])), min(moved[1], max(float(most), ends[1]))
+        )
     return conditional | total
+
+
+@lru_cache(maxsize=4096)
+def _outermost(trials: float, level: float, prior: BetaPrior) -> tuple[float, float]:
+    """Return the lower Beta limit of no detection in `trials` and the upper one of nothing else."""
+    return float(beta_interval(0, trials, level, prior)[0]), float(beta_interval(trials, trials, level, prior)[1])
+
+
+def _informative(limit: float, bound: float) -> float:
+    """Return a bootstrap limit, NaN where it lies at the bound of all rates but for the rounding of weights."""
+    return float("nan") if abs(limit - bound) < _ROUNDING else limit
 
 
 def _with_threshold(
@@ -124,7 +143,7 @@ def _with_threshold(
     down, up = max(0.0, -min(shifts)), max(0.0, max(shifts))
     lower = mean - float(np.hypot(max(0.0, mean - ends[0]), down))
     upper = mean + float(np.hypot(max(0.0, ends[1] - mean), up))
-    return max(0.0, lower), min(1.0, upper)
+    return lower, upper
 
 
 def _limits(kind: str, level: float, lower: float, upper: float) -> dict[str, float]:

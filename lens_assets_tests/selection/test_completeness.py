@@ -14,7 +14,7 @@ from lens_assets.selection.completeness import (
     trials_of,
 )
 from lens_assets.selection.marginals import footprint_marginal, marginal, null_floor
-from lens_assets.selection.rates import posterior_mean, rate_columns
+from lens_assets.selection.rates import combined_limits, posterior_mean, rate_columns
 from lens_assets_tests.selection.synthetic import THRESHOLDS, injections, settings_of, true_rate
 
 CUTS = thresholds_of(THRESHOLDS)
@@ -171,6 +171,38 @@ def test_a_cell_without_detections_claims_no_certainty():
     assert not ordinary.loc[mixed, "bootstrap_degenerate"].any()
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 12), st.integers(1, 12), st.integers(0, 12), st.integers(0, 12))
+def test_limits_lie_inside_0_and_1_and_a_bootstrap_at_the_bound_gives_way(k, n, lower_k, upper_k):
+    k, moved = min(k, n), (min(lower_k, n), min(upper_k, n))
+    hits = np.arange(n) < k
+    clusters = {"host": np.arange(n), "cell": np.arange(n) // 3}
+    rates = rate_columns(hits, clusters, (0.5, 0.5), 60, 1, "few")
+    limits = combined_limits(rates, moved, n, (0.5, 0.5))
+    for percent in (68, 95):
+        for side, bound, wider in (("lower", 0.0, min), ("upper", 1.0, max)):
+            conditional, total = (limits[f"{kind}_{side}_{percent}"] for kind in ("conditional", "total"))
+            beta, host = rates[f"beta_{side}_{percent}"], rates[f"host_{side}_{percent}"]
+            assert conditional == (beta if host == bound else wider(beta, host))
+            assert 0.0 < conditional < 1.0
+            assert 0.0 < total < 1.0
+            assert wider(conditional, total) == pytest.approx(total, abs=1e-12)
+
+
+def test_three_of_sixty_keep_the_beta_limit():
+    """Resampled hosts often miss all three, so that the bootstrap reaches 0; the trials do not say that C is 0."""
+    rates = rate_columns(
+        np.arange(60) < 3, {"host": np.arange(60) // 4, "cell": np.arange(60) // 9}, (0.5, 0.5), 400, 1, ""
+    )
+    assert rates["host_lower_95"] == rates["cell_lower_95"] == 0.0
+    limits = combined_limits(rates, (3, 3), 60, (0.5, 0.5))
+    expected = stats.beta.ppf(0.025, 3.5, 57.5)
+    assert limits["conditional_lower_95"] == pytest.approx(expected)
+    assert limits["total_lower_95"] == pytest.approx(expected)
+    lost = combined_limits(rates, (3, 0), 60, (0.5, 0.5))
+    assert lost["total_lower_95"] == pytest.approx(stats.beta.ppf(0.025, 0.5, 60.5))
+
+
 def test_the_thresholds_own_uncertainty_widens_total_limits_only():
     table, scores = injections(CONFIG.grid, per_cell=40)
     graded = scores.assign(injected_score=np.random.default_rng(3).random(len(scores)))
@@ -212,7 +244,9 @@ def test_footprint_weights_are_post_stratification():
     assert (theta["n_eff"] < theta["n"]).all()
     assert (plain["n_eff"] == plain["n"]).all()
     assert list(weighted.columns.difference(plain.columns)) == []
-    assert (weighted["conditional_lower_95"] <= weighted[["beta_lower_95", "host_lower_95"]].min(axis=1) + 1e-12).all()
+    host = weighted["host_lower_95"].where(weighted["host_lower_95"] > 0)
+    least = np.fmin(weighted["beta_lower_95"], host)
+    np.testing.assert_allclose(weighted["conditional_lower_95"], least, rtol=1e-12)
     depth = weighted.loc[weighted["axis"] == "depth_mag"]
     assert depth["completeness"].tolist() == pytest.approx([0.0, 1.0, 1.0])
     lost = trials.loc[trials["depth_bin"] != 0]

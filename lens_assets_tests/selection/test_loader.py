@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.interpolate import RegularGridInterpolator
 from scipy.special import expit, logit
 
+from lens_assets.automation.questions import answer_lines
 from lens_assets.campaign.campaign import load_campaign
 from lens_assets.selection import loader, product
 from lens_assets.selection.completeness import completeness_grid, thresholds_of, trials_of
@@ -117,6 +118,40 @@ def test_unsupported_neighbours_are_outside_too(sf):
     assert np.isfinite(sf.completeness(psf_fwhm_arcsec=1.4, depth_mag=25.1, **query).value)
 
 
+def test_where_nothing_was_injected_clipping_gives_no_number_either(sf):
+    empty = {"psf_fwhm_arcsec": 1.65, "depth_mag": 25.1, "threshold": "fixed_0.5", "outside": "clip"}
+    c = sf.completeness(theta_e_arcsec=[1.5, 9.0], interval="total", **empty)
+    assert np.isnan([c.value, c.lower, c.upper]).all()
+    merged = loader.SelectionFunction(sf.grid, merged=sf.grid.assign(supported=True))
+    assert np.isnan(merged.completeness(theta_e_arcsec=1.5, cells="merged", **empty).value)
+    points = {"theta_e_arcsec": [1.5, 1.5], "psf_fwhm_arcsec": [1.4, 1.65], "depth_mag": 25.1, "threshold": "fixed_0.5"}
+    named = r"1 of 2 points have no completeness, number 1 \(theta_e_arcsec = 1.5, psf_fwhm_arcsec = 1.65"
+    with pytest.raises(loader.OutsideGridError, match=named):
+        sf.expected_counts(outside="clip", **points)
+    with pytest.raises(loader.OutsideGridError, match=named):
+        sf.corrected_distribution(edges_arcsec=[1.0, 2.0], outside="clip", **points)
+    assert np.isnan(sf.expected_counts(outside="nan", **points).value)
+    assert sf.corrected_distribution(edges_arcsec=[1.0, 2.0], outside="nan", **points)["n_without_c"].tolist() == [1]
+
+
+def test_the_command_line_says_that_nothing_was_injected_there(sf):
+    told = loader.SelectionFunction(sf.grid, {"reference_threshold": "fpr_0.01", "title": "t", "verdicts": {}})
+    lines = answer_lines(told, [1.5], 1.65, 25.1, None, None, "clip", 95, "conditional", "measured")
+    assert lines[-1] == "theta_E 1.5 arcsec: no number: nothing was injected there"
+
+
+def test_few_detections_leave_the_corrected_numbers_finite(sf):
+    """The Horvitz-Thompson limits stay within those of the Beta posterior, at every count of detections."""
+    for interval in ("conditional", "total"):
+        cells = sf.grid.loc[(sf.grid["threshold"] == "fixed_0.5") & sf.grid["supported"]]
+        assert (cells["k"] < 3).any()
+        axes = [cells[axis].to_numpy() for axis in loader.AXES]
+        query = {"edges_arcsec": [0.0, 9.0], "threshold": "fixed_0.5", "interval": interval}
+        result = sf.corrected_distribution(*axes, **query).iloc[0]
+        largest = (1.0 / cells["beta_lower_95"]).sum()
+        assert result["n_corrected"] < result["n_corrected_upper"] < 1.5 * largest
+
+
 def test_unknown_names_are_refused_with_the_known_ones(sf):
     with pytest.raises(ValueError, match=r"threshold: expected one of \['fixed_0.5', 'fpr_0.01'\]"):
         sf.completeness(theta_e_arcsec=1.5, psf_fwhm_arcsec=1.3, depth_mag=24.5, threshold="p>0.3")
@@ -155,6 +190,17 @@ def test_one_quantity_is_reweighted_alone(sf):
     found = sf.injections["injected_score"] >= 0.5
     assert falling.value == pytest.approx((weight * found).sum() / weight.sum())
     assert falling.n_eff < falling.n_trials
+
+
+@pytest.mark.parametrize(("number", "named"), [(np.inf, "got inf for injection"), (np.nan, "got nan for injection")])
+def test_one_weight_that_is_no_number_is_named(sf, number, named):
+    def log_prior(rows):
+        return np.r_[number, np.zeros(len(rows) - 1)]
+
+    with pytest.raises(ValueError, match=named):
+        sf.reweight(log_prior, threshold="fixed_0.5")
+    with pytest.raises(ValueError, match=r"got shape \(3,\)"):
+        sf.reweight(lambda rows: np.zeros(3), threshold="fixed_0.5")
 
 
 def test_total_limits_enclose_the_conditional_ones(sf):
