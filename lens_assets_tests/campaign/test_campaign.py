@@ -66,6 +66,23 @@ def test_a_missing_key_is_named(folder: Path) -> None:
         load_campaign(folder)
 
 
+@pytest.mark.parametrize(
+    ("line", "absurd", "words"),
+    [
+        (
+            r"fitted_shift_mag: {minimum: \S+ maximum: [\d.]+}",
+            "fitted_shift_mag: {minimum: 9.0, maximum: 90.0}",
+            "+-4 mag",
+        ),
+        (r"g_minus_r: {mean: [\d.]+", "g_minus_r: {mean: 500.0", "g_minus_r: expected a mean within +-5 mag"),
+    ],
+)
+def test_a_prior_that_no_galaxy_has_is_refused(folder: Path, line: str, absurd: str, words: str) -> None:
+    edit(folder / "injection.yaml", line, absurd)
+    with pytest.raises(CampaignError, match=re.escape(words)):
+        load_campaign(folder)
+
+
 def test_a_key_written_twice_is_refused(folder: Path) -> None:
     path = folder / "splits.yaml"
     path.write_text(path.read_text() + "\nseed: 43  # again\n")

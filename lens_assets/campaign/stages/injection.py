@@ -94,6 +94,10 @@ class ClumpSettings(Settings):
         return self
 
 
+LARGEST_COLOUR_MAG = 5.0
+"""No galaxy of the survey is redder or bluer than this between neighbouring bands."""
+
+
 class SourcePriorSettings(Settings):
     """The source, unlensed and as observed (colours are observed, not rest frame)."""
 
@@ -124,12 +128,21 @@ class SourcePriorSettings(Settings):
                 raise ValueError(
                     f"{name}: expected a range within [{lowest}, {highest}], got [{prior.minimum}, {prior.maximum}]"
                 )
+        for name, colour in (("g_minus_r", self.g_minus_r), ("r_minus_z", self.r_minus_z)):
+            if abs(colour.mean) > LARGEST_COLOUR_MAG or colour.sigma > LARGEST_COLOUR_MAG:
+                raise ValueError(
+                    f"{name}: expected a mean within +-{LARGEST_COLOUR_MAG:g} mag and a sigma up to "
+                    f"{LARGEST_COLOUR_MAG:g}, got {colour.mean} and {colour.sigma}"
+                )
         if self.light == "bank" and not self.bank.path:
             raise ValueError("light: bank needs bank.path and bank.sha256")
         return self
 
 
 ArcSnrTargets = Literal["faint", "legacy"]
+
+
+LARGEST_SHIFT_MAG = 4.0
 
 
 class BrightnessSettings(Settings):
@@ -141,8 +154,20 @@ class BrightnessSettings(Settings):
     arc_snr_targets: ArcSnrTargets = setting(
         "for arc_snr: faint (0-5: 80%, 5-10: 20%) or legacy (0.8-2: 40%, 2-8: 40%, 8-20: 15%, above: 5%)"
     )
-    pinned_shift_mag: float = setting("shift of the source magnitudes when pinned", "mag", ge=-4, le=4)
+    pinned_shift_mag: float = setting(
+        "shift of the source magnitudes when pinned", "mag", ge=-LARGEST_SHIFT_MAG, le=LARGEST_SHIFT_MAG
+    )
     fitted_shift_mag: RangeSettings = setting("range searched when fitted", "mag")
+
+    @model_validator(mode="after")
+    def _searched(self) -> BrightnessSettings:
+        limits = self.fitted_shift_mag
+        if limits.minimum < -LARGEST_SHIFT_MAG or limits.maximum > LARGEST_SHIFT_MAG:
+            raise ValueError(
+                f"fitted_shift_mag: expected a range within +-{LARGEST_SHIFT_MAG:g} mag, "
+                f"got [{limits.minimum}, {limits.maximum}]"
+            )
+        return self
 
 
 MOFFAT_BETAS = (2.5, 3.5, 4.5)
