@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from lens_assets.campaign.campaign import Campaign
+    from lens_assets.campaign.stages.evaluation import AnyDetectorSettings
     from lens_assets.realism.verdict import Verdict
 
 _SIDE_TABLES = ("marginals", "floor", "merged")
@@ -44,7 +45,7 @@ _SCORES = ["injection_id", "host_score", "injected_score"]
         "release_gate",
     ),
     settings=("selection_function", "injection", "evaluation", "report", "host_selection"),
-    code_version="selection-function-7",
+    code_version="selection-function-8",
     behind="release_gate",
 )
 def selection_function_product(run: AssetRun) -> Product:
@@ -71,12 +72,10 @@ def selection_function_product(run: AssetRun) -> Product:
         title=title,
         reference_threshold=audit,
         verdicts={gate: _said(verdict) for gate, verdict in gates.items()},
-        digests=dict(sorted(run.upstream.items())) | {"grid": settings.grid.digest},
+        digests=_digests(run, names),
         identity=_identity(run, primary),
         facts=facts,
-        waivers=[
-            f"{name}: {settings.release.acceptance_reason}" for name in settings.release.accepted_unstable_variants
-        ],
+        waivers=_waivers(run, tables["sensitivity"]),
         files=product.checksums(data),
     )
     files = {
@@ -116,11 +115,40 @@ def _tables(run: AssetRun, names: list[str]) -> dict[str, pd.DataFrame]:
         ]
         tables[kind] = pd.concat(frames, ignore_index=True)
     tables["footprint"] = run.table("footprint_conditions")
+    tables["sensitivity"] = run.table("sensitivity_report")
     if "closure_report" in run.schemes:
         audit = run.campaign.evaluation.thresholds.audit
         closure = run.table("closure_report").assign(campaign=run.campaign.name)
         tables["closure"] = closure.assign(audited=closure["threshold"] == audit)
     return tables
+
+
+def _digests(run: AssetRun, names: list[str]) -> dict[str, str]:
+    """Return the digest of every input, of the grid and of each frozen detector alone."""
+    from lens_assets.selection.identity import detector_digest_name
+
+    frozen = {detector_digest_name(name): run.record("frozen_detector", name).digest for name in names}
+    return dict(sorted({**run.upstream, **frozen}.items())) | {"grid": run.campaign.selection_function.grid.digest}
+
+
+def _waivers(run: AssetRun, sensitivity: pd.DataFrame) -> list[str]:
+    """Return what the sensitivity report found unstable and the campaign accepts, with its shift and the reason."""
+    from lens_assets.selection.stability import UNSTABLE
+
+    release = run.campaign.selection_function.release
+    accepted = sensitivity["variant"].isin(release.accepted_unstable_variants)
+    return [
+        f"{row.variant} ({row.detector}): shift {row.shift:+.3f} "
+        f"[{row.shift_lower_95:+.3f}, {row.shift_upper_95:+.3f}], {release.acceptance_reason}"
+        for row in sensitivity.loc[accepted & (sensitivity["verdict"] == UNSTABLE)].itertuples()
+    ]
+
+
+def _detector_words(settings: AnyDetectorSettings) -> str:
+    if settings.kind == "external":
+        return f"external: {settings.description}"
+    members = ", ".join(settings.members)
+    return f"trained here: {members}" + (f" ({settings.combiner})" if len(settings.members) > 1 else "")
 
 
 def _released_injections(run: AssetRun, trials: pd.DataFrame, names: list[str]) -> pd.DataFrame:
@@ -163,6 +191,7 @@ def _facts(run: AssetRun, counts: dict[str, int], footprint: pd.DataFrame) -> di
     point = settings.reference
     outside = footprint.loc[footprint["condition"] == OUTSIDE_GRID].set_index("grid")["share"]
     return {
+        **{f"detector {name}": _detector_words(item) for name, item in campaign.evaluation.detectors.items()},
         "hosts": campaign.injection.hosts.population,
         "parent_sample_of_hosts": _parent_words(campaign),
         "denominator": settings.denominator,

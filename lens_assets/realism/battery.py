@@ -54,7 +54,7 @@ LIKELY_KNOBS: dict[str, str] = {
     "null_radial": "injection.hosts: hosts of visible arcs differ from others before any arc",
     "contaminant_fpr": "confusers trained on (negatives.confusers), or evaluation.thresholds.audit",
     "arcs_on_contaminants": "injection.hosts: contaminants' weight among hosts, or confusers trained on",
-    "panel": "look at the stamps the graders told apart",
+    "panel": "the stamps the graders told apart",
 }
 
 COLUMNS: dict[str, str] = {

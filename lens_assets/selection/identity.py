@@ -53,3 +53,8 @@ def identity(
             for row in cuts.to_dict("records")
         },
     }
+
+
+def detector_digest_name(detector: str) -> str:
+    """Return the name under which a release states the digest of one frozen detector."""
+    return f"frozen_detector/{detector}"

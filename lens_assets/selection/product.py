@@ -23,6 +23,7 @@ from lens_assets.selection.footprint import FOOTPRINT_COLUMNS
 from lens_assets.selection.marginals import FLOOR_COLUMNS, MARGINAL_COLUMNS
 from lens_assets.selection.merging import MERGED_COLUMNS
 from lens_assets.selection.models import MODEL_COLUMNS
+from lens_assets.selection.stability import COLUMNS as SENSITIVITY_COLUMNS
 
 LOADER_FILE = "selection_function.py"
 FITS_FILE = "grid.fits"
@@ -35,6 +36,7 @@ TABLE_FILES = {
     "marginals": loader.MARGINALS_FILE,
     "floor": "floor.parquet",
     "footprint": "footprint.parquet",
+    "sensitivity": "sensitivity.parquet",
     "closure": "closure.parquet",
 }
 FITS_TABLES = {
@@ -44,6 +46,7 @@ FITS_TABLES = {
     "marginals": "completeness along one axis; column weights says how trials weigh",
     "floor": "share of hosts that pass without an arc",
     "footprint": "share of the footprint in each (PSF, depth) condition of each named grid",
+    "sensitivity": "shift of completeness under other priors and calibrations, over the sky, between detectors",
     "closure": "bias of the predicted recall of true lenses, where the campaign is simulated",
 }
 SCIENCE_PACKAGE = "lens_assets"
@@ -55,6 +58,7 @@ OWN_COLUMNS: dict[str, Mapping[str, str]] = {
     "marginals": MARGINAL_COLUMNS,
     "floor": FLOOR_COLUMNS,
     "footprint": FOOTPRINT_COLUMNS,
+    "sensitivity": SENSITIVITY_COLUMNS,
     "closure": CLOSURE_COLUMNS,
 }
 """What the columns of each table mean, beside those that it shares with the grid."""
@@ -237,7 +241,7 @@ def model_card(documents: Documents, quoted: pd.DataFrame) -> bytes:
         "## Verdicts",
         "",
         *[f"- {gate}: {verdict}" for gate, verdict in documents.verdicts.items()],
-        *[f"- accepted with a reason: {waiver}" for waiver in documents.waivers],
+        *[f"- unstable and accepted with a reason: {waiver}" for waiver in documents.waivers],
         "",
         "## Whom it averages over",
         "",
@@ -268,8 +272,9 @@ def model_card(documents: Documents, quoted: pd.DataFrame) -> bytes:
         "- Outside the grid, and where a cell has too few injections or hosts, there is no number; nothing is clamped.",
         "- Injections are not lenses: C holds for the stated priors. `reweight` gives it for another population, "
         "with the effective number of injections that remain.",
-        "- Where all hosts of a cell agree, the bootstraps have no width (`bootstrap_degenerate`); limits then come "
-        "from the Beta posterior.",
+        "- Where all hosts of a cell agree, the bootstraps have no width (`bootstrap_degenerate`), and where few "
+        "passed (failed) they reach 0 (1); limits then come from the Beta posterior.",
+        "- `reweight` counts conditions by their injections per cell, not by their share of the footprint.",
         "- Injected arcs sit on catalogued galaxies whose stamp passed quality; what the parent selection loses before "
         "scoring is not in C.",
         "",

@@ -13,6 +13,7 @@ from lens_assets.assets.framework import NoGo, Product
 from lens_assets.assets.selection_completeness import completeness_table
 from lens_assets.assets.selection_product import selection_function_product
 from lens_assets.campaign.campaign import Campaign, load_campaign
+from lens_assets.campaign.stages.evaluation import ExternalDetectorSettings
 from lens_assets.definitions import load_assets
 from lens_assets.lake.lake import Lake
 from lens_assets.selection.loader import SelectionFunction
@@ -144,12 +145,21 @@ def test_the_product_is_a_release_that_loads_and_states_its_verdicts(judged, cam
          "beta_upper_95": [0.055]}
     )  # fmt: skip
     store(judged, "failure_experiments", control, files={"figures/gallery.png": b"another"})
-    product = run_asset(selection_function_product, campaign, lake=judged)
+    shifts = judged.table("sensitivity_report")
+    bright = {"variant": "brighter", "shift": 0.21, "verdict": "UNSTABLE"}
+    both = [shifts.assign(**bright), shifts.assign(variant="fainter")]
+    store(judged, "sensitivity_report", pd.concat(both, ignore_index=True))
+    theirs = {"kind": "external", "validation_design": "baseline", "description": "a finder, version 3, by them"}
+    stage = campaign.evaluation
+    detectors = stage.detectors | {"ensemble": ExternalDetectorSettings.model_validate(theirs)}
+    evaluation = stage.model_copy(update={"detectors": detectors})
+    asked = dataclasses.replace(campaign, stages={**campaign.stages, "evaluation": evaluation})
+    product = run_asset(selection_function_product, asked, lake=judged)
     names = {name.removeprefix("release/") for name in product.files}
     assert names == {
         "grid.parquet", "injections.parquet", "marginals.parquet", "floor.parquet", "merged.parquet",
-        "footprint.parquet", "closure.parquet", "grid.fits", "release.json", "model_card.md", "CITATION.cff",
-        "selection_function.py",
+        "footprint.parquet", "sensitivity.parquet", "closure.parquet", "grid.fits", "release.json",
+        "model_card.md", "CITATION.cff", "selection_function.py",
         "figures/completeness_maps.png", "figures/marginals.png", "figures/realism_distributions.png",
         "figures/failure_gallery.png",
     }  # fmt: skip
@@ -166,6 +176,14 @@ def test_the_product_is_a_release_that_loads_and_states_its_verdicts(judged, cam
     assert len(sf.injections) == 2 * 60
     assert campaign.injection.hosts.population in product.markdown
     assert "theta e goes to 0: 0.025 [0.010, 0.055] from 200 injections" in product.markdown
+    assert "accepted with a reason: brighter (baseline): shift +0.210" in product.markdown
+    assert "fainter" not in product.markdown
+    assert pd.read_parquet(tmp_path / "release" / "sensitivity.parquet")["variant"].tolist() == ["brighter", "fainter"]
+    assert sf.metadata["facts"]["detector ensemble"] == "external: a finder, version 3, by them"
+    assert "- detector ensemble: external: a finder, version 3, by them" in product.markdown
+    members = ", ".join(campaign.evaluation.detectors["baseline"].members)
+    assert f"- detector baseline: trained here: {members}" in product.markdown
+    assert {"frozen_detector/baseline", "frozen_detector/ensemble"} <= sf.metadata["digests"].keys()
     assert THRESHOLDS["name"].tolist() == sf.thresholds
     assert ArcDetector.name == "arc"
 

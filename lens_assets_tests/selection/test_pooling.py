@@ -36,7 +36,11 @@ def _tables(seed: int, cut: float) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def _release(seed: int, cut: float = 0.8, **identity: object) -> SelectionFunction:
     grid, released = _tables(seed, cut)
-    return SelectionFunction(grid, {"identity": IDENTITY | identity}, released)
+    metadata = {
+        "title": f"Release {seed}", "identity": IDENTITY | identity, "verdicts": {"release_gate": "GO: 38 of 38"},
+        "digests": {"frozen_detector/baseline": "d" * 64},
+    }  # fmt: skip
+    return SelectionFunction(grid, metadata, released)
 
 
 def _pool(first: SelectionFunction, second: SelectionFunction, grid=CONFIG.grid) -> pd.DataFrame:
@@ -75,9 +79,30 @@ def test_other_grids_and_repeated_injections_do_not_pool():
     with pytest.raises(IncomparableError, match="360 injections are in both releases, s1-"):
         _pool(first, first)
     parity = next(grid for grid in CONFIG.grids if grid.name == "parity")
-    with pytest.raises(GridMismatchError, match="remake both from the same grid"):
+    with pytest.raises(GridMismatchError, match="both releases hold grid .*, this campaign's grid parity is"):
         _pool(first, _release(2), parity)
+    with pytest.raises(GridMismatchError, match="remake both from the same grid"):
+        elsewhere = _release(2)
+        elsewhere.grid = elsewhere.grid.assign(grid_digest="f" * 64)
+        _pool(first, elsewhere)
     with pytest.raises(IncomparableError, match="detector baseline is not in both"):
         other = _release(2)
         other.grid = other.grid.assign(detector="theirs")
         _pool(first, other)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"digests": {"frozen_detector/baseline": "e" * 64}}, "detector baseline is another frozen detector in each"),
+        ({"digests": {}}, "does not state the digest of frozen detector baseline"),
+        ({"verdicts": {"realism_gate": "GO.", "release_gate": "NO-GO: 2 of 3"}}, "Release 2 says release_gate: NO-GO"),
+        ({"verdicts": {"release_gate": "NOT-EVALUATED: 2"}}, "Release 2 says release_gate: NOT-EVALUATED"),
+        ({"verdicts": {}}, "no verdict at all"),
+    ],
+)
+def test_another_detector_and_a_closed_gate_do_not_pool(changes, message):
+    other = _release(2)
+    other.metadata = other.metadata | changes
+    with pytest.raises(IncomparableError, match=message):
+        _pool(_release(1), other)
