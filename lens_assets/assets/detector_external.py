@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lens_assets.assets.framework import AssetRun, Product
+from lens_assets.digests import file_digest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,8 +47,7 @@ def _checked(campaign: Campaign, name: str, stated: str, sha256: str) -> Path:
     where = f"external.yaml, finders.{name}"
     if not path.is_file():
         raise ScoreFileError(f"{path}: no such file; {where} names it")
-    with path.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    found = file_digest(path)
     if found != sha256:
         raise ScoreFileError(f"{path}: SHA-256 {found}, but {where} states {sha256}; state that of the file meant")
     return path

@@ -362,7 +362,8 @@ def test_a_release_without_its_grid_is_named(release):
 
 
 def test_an_edited_table_is_refused(release, parts):
-    assert loader.load(release, quiet=True).injections is not None
+    whole = loader.load(release, quiet=True)
+    assert (len(whole.grid), len(whole.injections)) == (len(parts[0]), len(parts[1]))
     better = parts[0].assign(posterior_mean=1.0)
     (release / loader.GRID_FILE).write_bytes(product.parquet_bytes(better))
     with pytest.raises(ValueError, match=r"grid.parquet was changed: .*copy the release again"):

@@ -152,7 +152,7 @@ class BrightnessSettings(Settings):
         "fitted to the calibration anchors or to targets of the arcs' signal-to-noise, or pinned to a value"
     )
     arc_snr_targets: ArcSnrTargets = setting(
-        "for arc_snr: faint (0-5: 80%, 5-10: 20%) or legacy (0.8-2: 40%, 2-8: 40%, 8-20: 15%, above: 5%)"
+        "for arc_snr: the named shares of arcs by signal-to-noise, realism.snr_targets.TARGETS"
     )
     pinned_shift_mag: float = setting(
         "shift of the source magnitudes when pinned", "mag", ge=-LARGEST_SHIFT_MAG, le=LARGEST_SHIFT_MAG
